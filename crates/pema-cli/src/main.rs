@@ -1,0 +1,2 @@
+//! pema-cli
+fn main() {}
