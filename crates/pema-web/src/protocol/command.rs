@@ -1,0 +1,195 @@
+//! What the page asks of the worker.
+
+use serde::{Deserialize, Serialize};
+use tsify::Tsify;
+
+/// One request of the page. A long task runs alone: a second one is answered with a failure.
+#[derive(Debug, Deserialize, Tsify)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Command {
+    /// First of all: look at devices and storage. Answered by `ready`.
+    Open {
+        /// Which device to train on.
+        device: DeviceChoice,
+    },
+    /// Read a service's model card, head and tokenizer. Answered by `connected`.
+    Connect {
+        /// Base URL of the service.
+        url: String,
+        /// API key, held in memory alone.
+        key: Option<String>,
+    },
+    /// List a file's columns. Answered by `data-inspected`.
+    InspectData {
+        /// The file.
+        file: DataFile,
+    },
+    /// Read pairs. Answered by `data-loaded`.
+    LoadData {
+        /// Pairs to train on.
+        train: DataFile,
+        /// Pairs for early stopping; without it a part of `train` is set aside.
+        validation: Option<DataFile>,
+        /// Pairs for the evaluation.
+        test: Option<DataFile>,
+        /// Column of the inputs.
+        input_column: String,
+        /// Column of the targets.
+        target_column: String,
+        /// The prompt, with `{input}` where the input goes.
+        template: String,
+        /// Part of `train` set aside when there is no validation file, in (0, 1).
+        validation_fraction: f32,
+        /// Decides which part.
+        seed: u32,
+    },
+    /// Have the memory extracted and download it. Answered by `memory-ready`.
+    DownloadMemory,
+    /// Train an adapter. Answered by `trained`.
+    Train {
+        /// How.
+        settings: TrainSettings,
+        /// Go on from the checkpoint of a run that was stopped, which keeps its own settings.
+        resume: bool,
+    },
+    /// Stop the running task at its next safe point; what it has is kept.
+    Stop,
+    /// Generate for one input, with the model alone and with the mixture. Answered by `generated`.
+    Generate {
+        /// Goes into the template.
+        input: String,
+        /// How tokens are chosen.
+        decoding: Decoding,
+    },
+    /// Generate for the test pairs and score. Answered by `evaluated`.
+    Evaluate {
+        /// How tokens are chosen.
+        decoding: Decoding,
+        /// At most so many pairs.
+        limit: u32,
+    },
+    /// Use a stored adapter. Answered by `adapters`.
+    SelectAdapter {
+        /// Its id.
+        id: String,
+    },
+    /// Hand an adapter's file to the page. Answered by `adapter-exported`.
+    ExportAdapter {
+        /// Its id.
+        id: String,
+    },
+    /// Keep an adapter's file and use it. Answered by `adapters`.
+    ImportAdapter {
+        /// The file.
+        file: DataFile,
+    },
+    /// Delete an adapter. Answered by `adapters`.
+    DeleteAdapter {
+        /// Its id.
+        id: String,
+    },
+    /// Delete everything that this site has stored. Answered by `ready`.
+    Forget,
+}
+
+/// A file that the user chose.
+#[derive(Clone, Debug, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct DataFile {
+    /// Its name, whose ending tells the format.
+    pub name: String,
+    /// Its content.
+    #[serde(with = "serde_bytes")]
+    #[tsify(type = "Uint8Array")]
+    pub bytes: Vec<u8>,
+}
+
+/// Where tensors live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// WebGPU on a hardware adapter, else the CPU.
+    Auto,
+    /// WebGPU, on a software adapter too.
+    Webgpu,
+    /// The CPU, with wasm SIMD.
+    Cpu,
+}
+
+/// How an adapter is trained; the defaults of the method are in `pema-adapter`.
+#[derive(Clone, Debug, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainSettings {
+    /// The adapter's name, for people.
+    pub name: String,
+    /// r.
+    pub rank: u32,
+    /// Scale alpha; `s = alpha / r`.
+    pub alpha: f32,
+    /// Part of `h` dropped while training.
+    pub dropout: f32,
+    /// Weight of the reconstruction loss in the joint phase.
+    pub kappa: f32,
+    /// Adam's learning rate.
+    pub learning_rate: f32,
+    /// Rows a step, reconstruction phase.
+    pub reconstruction_batch: u32,
+    /// Rows a step, joint phase.
+    pub joint_batch: u32,
+    /// At most so many epochs, reconstruction phase.
+    pub reconstruction_epochs: u32,
+    /// At most so many epochs, joint phase.
+    pub joint_epochs: u32,
+    /// Worse validations in a row before a phase ends.
+    pub patience: u32,
+    /// Decides weights, order and dropout.
+    pub seed: u32,
+}
+
+/// How tokens are chosen.
+#[derive(Clone, Debug, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Decoding {
+    /// The mixture's weight.
+    pub mixing: Mixing,
+    /// Greedy when absent.
+    pub sampling: Option<Sampling>,
+    /// At most so many tokens.
+    pub max_tokens: u32,
+}
+
+/// Weight of the adapter in the mixture, over the steps.
+#[derive(Clone, Copy, Debug, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Mixing {
+    /// How it falls.
+    pub schedule: ScheduleKind,
+    /// Where it begins, in [0, 1].
+    pub lambda_max: f32,
+}
+
+/// How the adapter's weight falls with the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// The paper's.
+    Linear,
+    /// The reference code's.
+    Quadratic,
+    /// It does not fall.
+    Constant,
+}
+
+/// Sampling from the mixture.
+#[derive(Clone, Copy, Debug, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct Sampling {
+    /// Above 0; 1 leaves the mixture as it is.
+    pub temperature: f32,
+    /// Keep the k likeliest tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the likeliest tokens up to this probability, in (0, 1].
+    pub top_p: f32,
+    /// Decides the draws.
+    pub seed: u32,
+}
