@@ -1,1 +1,18 @@
-//! pema-core
+//! The vocabulary of Pema: what the tab, the service and the command line say to each other.
+//!
+//! - [`id`]: token ids, memory ids, content hashes
+//! - [`wire`]: the `/v1` messages and generation frames
+//! - [`memory`]: shards of an external memory, checked as they are read
+//! - [`schedule`]: Gradual Unrolling and log-space mixing
+//! - [`data`]: pairs from JSONL, CSV and TSV, templates and splits
+//! - [`align`]: joining a memory's rows with the local targets
+//! - [`text`]: the tokenizer both sides share
+//! - [`metrics`]: BLEU and chrF
+//!
+//! No GPU, no I/O, no Burn.
+
+pub mod align;
+pub mod id;
+pub mod memory;
+pub mod schedule;
+pub mod wire;

@@ -1,0 +1,231 @@
+//! Joining a memory's rows with the local targets, by position: `f(c_i)` with `y_i`.
+//!
+//! `y` ends in EOS. Rows past a target's end are not used: step budgets are rounded up so that
+//! the service does not learn the target's length. A memory may be larger than memory, so rows
+//! are joined shard by shard ([`Joiner`]), from their `prompt` and `step` columns alone.
+
+use thiserror::Error;
+
+use crate::id::TokenId;
+use crate::wire::bucket_steps;
+
+/// The step budget to ask for, for a target of `target_len` tokens with its EOS: rounded up to a
+/// bucket, so that it tells the length only to within [`crate::wire::STEP_BUCKET`].
+pub fn step_budget(target_len: usize) -> u32 {
+    bucket_steps(u32::try_from(target_len).unwrap_or(u32::MAX))
+}
+
+/// The local targets, one for each prompt of a memory, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets(Vec<Vec<TokenId>>);
+
+/// Where a joined pair's hidden state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowRef {
+    /// The shard's place in the manifest.
+    pub shard: u32,
+    /// The row in the shard.
+    pub row: u32,
+}
+
+/// Pairs `(f(c_i), y_i)`: columns of one length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// Where `f(c_i)` is.
+    pub rows: Vec<RowRef>,
+    /// `y_i`.
+    pub y: Vec<TokenId>,
+    /// The prompt it belongs to.
+    pub prompt: Vec<u32>,
+}
+
+/// Why a memory and targets do not fit together.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum AlignError {
+    /// A target without its end.
+    #[error("the target of prompt {prompt} does not end in the end-of-sequence token: encode it with `encode_target`")]
+    NoEos {
+        /// Which prompt, from 0.
+        prompt: u32,
+    },
+    /// The memory is of other prompts.
+    #[error("the memory has a row of prompt {prompt} and there are {targets} targets: the memory was extracted for other data")]
+    UnknownPrompt {
+        /// Prompt of the row.
+        prompt: u32,
+        /// Number of targets.
+        targets: usize,
+    },
+    /// A row comes twice or out of order.
+    #[error(
+        "the memory has step {found} of prompt {prompt} where step {expected} should come: a shard is missing, repeated or damaged; download the memory again"
+    )]
+    Step {
+        /// Which prompt.
+        prompt: u32,
+        /// The next step by the rows so far.
+        expected: u32,
+        /// The row's step.
+        found: u32,
+    },
+    /// The columns differ in length.
+    #[error("shard {shard} has {prompts} prompt entries and {steps} step entries: download it again")]
+    Columns {
+        /// The shard's place in the manifest.
+        shard: u32,
+        /// Length of `prompt`.
+        prompts: usize,
+        /// Length of `step`.
+        steps: usize,
+    },
+    /// No row at all for a prompt.
+    #[error("the memory has no row of prompt {prompt}: download the missing shards, or extract the memory again")]
+    MissingPrompt {
+        /// Which prompt, from 0.
+        prompt: u32,
+    },
+    /// Fewer rows than target tokens.
+    #[error(
+        "the target of prompt {prompt} has {tokens} tokens with its end and the memory has {rows} steps of it: shorten the target or extract the memory with a larger step budget"
+    )]
+    TooLong {
+        /// Which prompt, from 0.
+        prompt: u32,
+        /// Target length with EOS.
+        tokens: usize,
+        /// Rows of the prompt.
+        rows: u32,
+    },
+}
+
+impl Targets {
+    /// Takes the target of every prompt, each ending in `eos`.
+    ///
+    /// # Errors
+    /// [`AlignError::NoEos`] names the first prompt whose target does not.
+    pub fn new(targets: Vec<Vec<TokenId>>, eos: TokenId) -> Result<Self, AlignError> {
+        match targets.iter().position(|y| y.last() != Some(&eos)) {
+            None => Ok(Self(targets)),
+            Some(prompt) => Err(AlignError::NoEos { prompt: prompt as u32 }),
+        }
+    }
+
+    /// Number of prompts.
+    pub fn prompts(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Number of pairs that a complete memory gives.
+    pub fn pairs(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    /// The target of a prompt, with its EOS.
+    pub fn of(&self, prompt: u32) -> Option<&[TokenId]> {
+        self.0.get(prompt as usize).map(Vec::as_slice)
+    }
+
+    /// `y_i` of a prompt at `step`; `None` past the target's end.
+    pub fn pair_of(&self, prompt: u32, step: u32) -> Option<TokenId> {
+        self.of(prompt)?.get(step as usize).copied()
+    }
+
+    /// The step budget of every prompt, as [`step_budget`] has it.
+    pub fn budgets(&self) -> Vec<u32> {
+        self.0.iter().map(|y| step_budget(y.len())).collect()
+    }
+}
+
+/// Joins a memory shard by shard and keeps count, so that nothing is missing at the end.
+#[derive(Clone, Debug)]
+pub struct Joiner<'t> {
+    targets: &'t Targets,
+    /// Rows of each prompt so far.
+    rows: Vec<u32>,
+}
+
+impl<'t> Joiner<'t> {
+    /// Starts with no rows.
+    pub fn new(targets: &'t Targets) -> Self {
+        Self { targets, rows: vec![0; targets.prompts()] }
+    }
+
+    /// Joins the rows of one shard, given its `prompt` and `step` columns. Shards may come in any
+    /// order; within a prompt, steps count from 0.
+    ///
+    /// # Errors
+    /// [`AlignError`] when the rows do not belong to these targets or come twice.
+    pub fn add(&mut self, shard: u32, prompt: &[u32], step: &[u32]) -> Result<Joined, AlignError> {
+        if prompt.len() != step.len() {
+            return Err(AlignError::Columns { shard, prompts: prompt.len(), steps: step.len() });
+        }
+        let mut joined = Joined::default();
+        for (row, (&prompt, &found)) in prompt.iter().zip(step).enumerate() {
+            let Some(expected) = self.rows.get_mut(prompt as usize) else {
+                return Err(AlignError::UnknownPrompt { prompt, targets: self.targets.prompts() });
+            };
+            if found != *expected {
+                return Err(AlignError::Step { prompt, expected: *expected, found });
+            }
+            *expected += 1;
+            if let Some(y) = self.targets.pair_of(prompt, found) {
+                joined.rows.push(RowRef { shard, row: row as u32 });
+                joined.y.push(y);
+                joined.prompt.push(prompt);
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Checks that every token of every target has met its row.
+    ///
+    /// # Errors
+    /// [`AlignError::MissingPrompt`] or [`AlignError::TooLong`] names the first prompt that lacks
+    /// rows.
+    pub fn finish(self) -> Result<(), AlignError> {
+        for (prompt, (&rows, y)) in self.rows.iter().zip(&self.targets.0).enumerate() {
+            let (prompt, tokens) = (prompt as u32, y.len());
+            if rows == 0 {
+                return Err(AlignError::MissingPrompt { prompt });
+            }
+            if (rows as usize) < tokens {
+                return Err(AlignError::TooLong { prompt, tokens, rows });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Joined {
+    /// The pairs whose prompt is kept, such as one side of a [`crate::data::Split`].
+    pub fn filter(&self, keep: impl Fn(u32) -> bool) -> Self {
+        let mut kept = Self::default();
+        for (i, &prompt) in self.prompt.iter().enumerate().filter(|(_, prompt)| keep(**prompt)) {
+            kept.rows.push(self.rows[i]);
+            kept.y.push(self.y[i]);
+            kept.prompt.push(prompt);
+        }
+        kept
+    }
+
+    /// Puts another shard's pairs after these.
+    pub fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.y.extend(other.y);
+        self.prompt.extend(other.prompt);
+    }
+}
+
+/// Joins a whole memory, given the `(prompt, step)` columns of its shards in manifest order.
+///
+/// # Errors
+/// [`AlignError`] when the memory does not have a row for every target token.
+pub fn join<'s>(shards: impl IntoIterator<Item = (&'s [u32], &'s [u32])>, targets: &Targets) -> Result<Joined, AlignError> {
+    let mut joiner = Joiner::new(targets);
+    let mut all = Joined::default();
+    for (shard, (prompt, step)) in shards.into_iter().enumerate() {
+        all.append(joiner.add(shard as u32, prompt, step)?);
+    }
+    joiner.finish()?;
+    Ok(all)
+}

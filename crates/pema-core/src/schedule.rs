@@ -1,0 +1,140 @@
+//! Gradual Unrolling: how much of each token's probability comes from the adapter, and the
+//! mixing itself, in log space.
+//!
+//! `p_t = lambda_t * p_PEMA + (1 - lambda_t) * p_PLM` for `t = 0, 1, …`, the tokens generated so
+//! far. PEMA (arXiv 2311.08590), section 3.4.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// How the adapter's weight falls as the output grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// `max(lambda_max - t * lambda_max / SL, 0)`, as in the paper.
+    #[default]
+    Linear,
+    /// The square of [`Schedule::Linear`], as in the reference code. It starts at
+    /// `lambda_max^2`, not at `lambda_max`.
+    Quadratic,
+    /// `lambda_max` throughout.
+    Constant,
+}
+
+/// The adapter's weight at every step of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields", into = "Fields")]
+pub struct GradualUnrolling {
+    schedule: Schedule,
+    lambda_max: f32,
+    source_len: u32,
+}
+
+/// Why a schedule cannot be built.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum ScheduleError {
+    /// Not a weight.
+    #[error("lambda_max is {0} and must lie between 0 (the model alone) and 1 (the adapter alone)")]
+    LambdaMax(f32),
+    /// The step size `lambda_max / SL` does not exist.
+    #[error("the source has no tokens: the schedule needs a source length of at least 1")]
+    SourceLen,
+}
+
+impl GradualUnrolling {
+    /// A schedule from `lambda_max` in `[0, 1]` and the source's length in tokens, at least 1.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] when one of them is out of range.
+    pub fn new(schedule: Schedule, lambda_max: f32, source_len: u32) -> Result<Self, ScheduleError> {
+        if !(0.0..=1.0).contains(&lambda_max) {
+            return Err(ScheduleError::LambdaMax(lambda_max));
+        }
+        if source_len == 0 {
+            return Err(ScheduleError::SourceLen);
+        }
+        Ok(Self { schedule, lambda_max, source_len })
+    }
+
+    /// The schedule's shape.
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    /// The weight that the schedule starts from, in `[0, 1]`.
+    pub fn lambda_max(&self) -> f32 {
+        self.lambda_max
+    }
+
+    /// `SL`, in tokens.
+    pub fn source_len(&self) -> u32 {
+        self.source_len
+    }
+
+    /// The adapter's weight for the token after `t` generated ones, in `[0, lambda_max]`.
+    pub fn lambda(&self, t: usize) -> f32 {
+        let lambda_max = f64::from(self.lambda_max);
+        let linear = (lambda_max - t as f64 * lambda_max / f64::from(self.source_len)).max(0.0);
+        match self.schedule {
+            Schedule::Linear => linear as f32,
+            Schedule::Quadratic => (linear * linear) as f32,
+            Schedule::Constant => self.lambda_max,
+        }
+    }
+}
+
+/// What is stored of a [`GradualUnrolling`]; read back through its checks.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    schedule: Schedule,
+    lambda_max: f32,
+    source_len: u32,
+}
+
+impl TryFrom<Fields> for GradualUnrolling {
+    type Error = ScheduleError;
+
+    fn try_from(fields: Fields) -> Result<Self, ScheduleError> {
+        Self::new(fields.schedule, fields.lambda_max, fields.source_len)
+    }
+}
+
+impl From<GradualUnrolling> for Fields {
+    fn from(g: GradualUnrolling) -> Self {
+        Self { schedule: g.schedule, lambda_max: g.lambda_max, source_len: g.source_len }
+    }
+}
+
+/// `log softmax` of logits `[v]`, summed in f64. An empty slice gives an empty vector.
+pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().fold(f64::NEG_INFINITY, |max, &x| max.max(f64::from(x)));
+    let log_sum = max + logits.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln();
+    logits.iter().map(|&x| (f64::from(x) - log_sum) as f32).collect()
+}
+
+/// `log(lambda * p_PEMA + (1 - lambda) * p_PLM)` from log-probabilities `[v]`, natural log.
+///
+/// `lambda = 0` gives the model's own and `lambda = 1` the adapter's, bit for bit. An entry that
+/// is `-inf` on both sides stays so.
+///
+/// # Panics
+/// When the two have different lengths.
+pub fn mix_log_probs(log_p_pema: &[f32], log_p_plm: &[f32], lambda: f32) -> Vec<f32> {
+    assert_eq!(log_p_pema.len(), log_p_plm.len(), "both distributions are over one vocabulary");
+    if lambda <= 0.0 {
+        return log_p_plm.to_vec();
+    }
+    if lambda >= 1.0 {
+        return log_p_pema.to_vec();
+    }
+    let (log_lambda, log_rest) = (f64::from(lambda).ln(), (-f64::from(lambda)).ln_1p());
+    let mix = |(&pema, &plm)| log_add_exp(f64::from(pema) + log_lambda, f64::from(plm) + log_rest) as f32;
+    log_p_pema.iter().zip(log_p_plm).map(mix).collect()
+}
+
+/// `log(e^a + e^b)` without overflow.
+fn log_add_exp(a: f64, b: f64) -> f64 {
+    let max = a.max(b);
+    if max == f64::NEG_INFINITY { max } else { max + (-(a - b).abs()).exp().ln_1p() }
+}
