@@ -1,1 +1,47 @@
-//! pema-adapter
+//! The PEMA adapter in [Burn](burn): trains and applies `h_pd = s h A B_pd` on any Burn device.
+//!
+//! Row vectors throughout: `h [n, d]`, `A [d, r]`, `B [r, d]`, `W_hd [v, d]`, `s = alpha / r`.
+//! Phase 1 learns `A, B_rct` that reconstruct `h`; phase 2 learns a new `A` and `B_pd` that,
+//! through the frozen head, predict the data owner's targets. [`Trainer`] is both, a step a call.
+//!
+//! # Public surface
+//!
+//! - [`AdapterConfig`]: the settings, their defaults (the reference's) and their bounds.
+//! - [`Head`]: the frozen LM head on a device; [`Head::logits`].
+//! - [`frozen_head_cross_entropy`]: `L_pd` and its gradient without an `[n, v]` tensor.
+//! - [`Rows`], [`HostRows`], [`Memory`]: the external memory that training reads.
+//! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
+//! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
+//! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
+//!
+//! # Devices
+//!
+//! Every function takes a plain [`Device`](burn::tensor::Device) *without* autodiff, which is
+//! added where a step needs it: `Device::flex()` on any CPU and in wasm;
+//! `Device::wgpu_options().init_async().await?` (feature `webgpu` or `wgpu`) in a tab, awaited
+//! once before the first tensor. Nothing here blocks on a device: reads are `async`, and a native
+//! caller may `block_on` them. Nothing reads a clock: callers time [`Progress::rows`].
+
+mod adapter;
+mod checkpoint;
+mod config;
+mod export;
+mod head;
+mod head_loss;
+mod memory;
+mod random;
+mod tensor_file;
+mod train;
+
+pub use adapter::{Adapter, AdapterOrigin};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use config::{AdapterConfig, ConfigError};
+pub use export::{ExportError, ImportError};
+pub use head::{Head, HeadError};
+pub use head_loss::{LossError, frozen_head_cross_entropy};
+pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
+pub use tensor_file::{FileError, ReadError};
+pub use train::{
+    Activity, Batch, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, TrainError,
+    Trainer, Validation, Weights,
+};

@@ -1,0 +1,117 @@
+//! The settings of an adapter and of its training.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings; the defaults are those of the method's reference code.
+///
+/// Absent fields of a serialised config take their defaults; unknown fields are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdapterConfig {
+    /// `r`: columns of `A`. Default 512.
+    pub rank: usize,
+    /// `alpha`: the adapter's output is scaled by `alpha / rank`. Default 1, as the reference;
+    /// `alpha = rank` learns in fewer steps.
+    pub alpha: f64,
+    /// Share of `h`'s entries that a training step hides from `A`. Default 0.2.
+    pub dropout: f64,
+    /// Weight of `L_rct` in phase 2, in `[0, 1)`. Default 0.2. At 0 there is no phase 1.
+    pub kappa: f64,
+    /// Adam's learning rate. Default 1e-3.
+    pub lr: f64,
+    /// Rows in a step of phase 1. Default 20480.
+    pub reconstruction_batch: usize,
+    /// Passes over the memory that phase 1 makes at most. Default 200.
+    pub reconstruction_epochs: usize,
+    /// Rows in a step of phase 2. Default 2048.
+    pub prediction_batch: usize,
+    /// Passes over the memory that phase 2 makes at most. Default 200.
+    pub prediction_epochs: usize,
+    /// Steps between validations; a phase's last step is always validated. Default 100.
+    pub validate_every: usize,
+    /// A phase ends after so many validations in a row that were not its best. Default 2.
+    pub patience: usize,
+    /// Seeds the initial weights, the order of rows and dropout. Default 0.
+    pub seed: u64,
+}
+
+impl Default for AdapterConfig {
+    fn default() -> Self {
+        Self {
+            rank: 512,
+            alpha: 1.0,
+            dropout: 0.2,
+            kappa: 0.2,
+            lr: 1e-3,
+            reconstruction_batch: 20480,
+            reconstruction_epochs: 200,
+            prediction_batch: 2048,
+            prediction_epochs: 200,
+            validate_every: 100,
+            patience: 2,
+            seed: 0,
+        }
+    }
+}
+
+impl AdapterConfig {
+    /// `s = alpha / r`.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// Says which setting cannot work, if any.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (name, count) in [
+            ("rank", self.rank),
+            ("reconstruction_batch", self.reconstruction_batch),
+            ("reconstruction_epochs", self.reconstruction_epochs),
+            ("prediction_batch", self.prediction_batch),
+            ("prediction_epochs", self.prediction_epochs),
+            ("validate_every", self.validate_every),
+            ("patience", self.patience),
+        ] {
+            if count == 0 {
+                return Err(ConfigError::Zero { name });
+            }
+        }
+        for (name, value) in [("alpha", self.alpha), ("lr", self.lr)] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(ConfigError::NotPositive { name, value });
+            }
+        }
+        for (name, value) in [("dropout", self.dropout), ("kappa", self.kappa)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(ConfigError::NotAShare { name, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// A count of nothing.
+    #[error("{name} is 0; it must be at least 1")]
+    Zero {
+        /// The setting.
+        name: &'static str,
+    },
+    /// A factor that is not a positive number.
+    #[error("{name} is {value}; it must be a positive number")]
+    NotPositive {
+        /// The setting.
+        name: &'static str,
+        /// What it was.
+        value: f64,
+    },
+    /// A share outside `[0, 1)`.
+    #[error("{name} is {value}; it must be at least 0 and less than 1")]
+    NotAShare {
+        /// The setting.
+        name: &'static str,
+        /// What it was.
+        value: f64,
+    },
+}

@@ -1,0 +1,139 @@
+//! Adapters as files: safetensors with `a`, `b_pd` and, if there was a phase 1, `b_rct`.
+
+use burn::tensor::Device;
+use pema_core::id::ContentHash;
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::{Adapter, AdapterOrigin};
+use crate::config::{AdapterConfig, ConfigError};
+use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
+
+/// The file's kind, in its header.
+const FORMAT: &str = "pema-adapter";
+
+/// The file's version, in its header.
+const VERSION: u32 = 1;
+
+/// The file's JSON header.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: String,
+    version: u32,
+    name: String,
+    d: usize,
+    rank: usize,
+    alpha: f64,
+    has_b_rct: bool,
+    config: AdapterConfig,
+    head: ContentHash,
+    model: ContentHash,
+}
+
+/// The part of the header that is the same in every version.
+#[derive(Deserialize)]
+struct Kind {
+    format: String,
+    version: u32,
+}
+
+impl Adapter {
+    /// The adapter as a file named `name` (for people), the same bytes each time.
+    pub async fn export(&self, name: &str) -> Result<Vec<u8>, ExportError> {
+        let AdapterOrigin { config, head, model } = self.origin.clone();
+        let document = Document {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            name: name.to_owned(),
+            d: self.d(),
+            rank: config.rank,
+            alpha: config.alpha,
+            has_b_rct: self.b_rct.is_some(),
+            config,
+            head,
+            model,
+        };
+        let mut tensors = vec![("a", Matrix::read(&self.a).await?), ("b_pd", Matrix::read(&self.b_pd).await?)];
+        if let Some(b_rct) = &self.b_rct {
+            tensors.push(("b_rct", Matrix::read(b_rct).await?));
+        }
+        Ok(tensor_file::write(&document, tensors)?)
+    }
+
+    /// Reads an exported file onto `device` and returns its name with it. `head` is the hash of
+    /// the LM head in use, which must be the one that the adapter was trained through.
+    pub fn import(bytes: &[u8], head: &ContentHash, device: &Device) -> Result<(String, Self), ImportError> {
+        let file = TensorFile::parse(bytes)?;
+        let document = parse_document(&file)?;
+        let Document { name, d, rank, config, model, .. } = document;
+        config.validate()?;
+        if d == 0 || config.rank != rank || config.alpha != document.alpha {
+            let text = "d, rank or alpha disagree with its settings".to_owned();
+            return Err(FileError::Document(text).into());
+        }
+        if document.head != *head {
+            return Err(ImportError::OtherHead { made_for: document.head, in_use: head.clone() });
+        }
+        let b_rct = document.has_b_rct.then(|| file.matrix("b_rct", [rank, d])).transpose()?;
+        let adapter = Self {
+            a: file.matrix("a", [d, rank])?.upload(device),
+            b_pd: file.matrix("b_pd", [rank, d])?.upload(device),
+            b_rct: b_rct.map(|b_rct| b_rct.upload(device)),
+            origin: AdapterOrigin { config, head: document.head, model },
+        };
+        Ok((name, adapter))
+    }
+}
+
+fn parse_document(file: &TensorFile<'_>) -> Result<Document, ImportError> {
+    let text = file.document.as_deref().ok_or(ImportError::NotAnAdapter)?;
+    let kind: Kind = serde_json::from_str(text).map_err(|_| ImportError::NotAnAdapter)?;
+    if kind.format != FORMAT {
+        return Err(ImportError::NotAnAdapter);
+    }
+    if kind.version != VERSION {
+        return Err(ImportError::Version { found: kind.version });
+    }
+    Ok(serde_json::from_str(text).map_err(|error| FileError::Document(error.to_string()))?)
+}
+
+/// An adapter that could not be exported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// The device failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The file could not be written.
+    #[error("the adapter could not be written: {0}")]
+    File(#[from] FileError),
+}
+
+/// A file that is no adapter for the head in use.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ImportError {
+    /// The file is damaged.
+    #[error("this adapter file cannot be used: {0}; export it again")]
+    File(#[from] FileError),
+    /// The file is something else.
+    #[error("this file is not a Pema adapter; choose one that Pema exported")]
+    NotAnAdapter,
+    /// The file is newer or older than this Pema.
+    #[error("this adapter has format version {found}, this Pema reads {VERSION}; update Pema")]
+    Version {
+        /// The file's version.
+        found: u32,
+    },
+    /// The settings in the file cannot work.
+    #[error("this adapter's settings: {0}; export it again")]
+    Config(#[from] ConfigError),
+    /// The adapter belongs to another head.
+    #[error(
+        "this adapter was made for the LM head {made_for}, but {in_use} is in use; \
+         connect to the model that it was trained for"
+    )]
+    OtherHead {
+        /// The head that it was trained through.
+        made_for: ContentHash,
+        /// The head in use.
+        in_use: ContentHash,
+    },
+}

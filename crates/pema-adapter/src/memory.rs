@@ -1,0 +1,185 @@
+//! The external memory as training reads it: rows of `h`, their targets, and which row is for what.
+
+use half::f16;
+use pema_core::id::{ContentHash, ContentHasher, TokenId};
+
+/// A source of hidden states, in host memory or behind storage.
+pub trait Rows {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// `d`: entries in a row.
+    fn d(&self) -> usize;
+
+    /// Appends the rows at `indices`, in that order, to `out`.
+    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError>;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<R: Rows + ?Sized> Rows for Box<R> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn d(&self) -> usize {
+        (**self).d()
+    }
+
+    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError> {
+        (**self).gather(indices, out)
+    }
+}
+
+/// A row that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowsError {
+    /// No such row.
+    #[error("row {index} of a memory of {len} rows")]
+    OutOfRange {
+        /// The row asked for.
+        index: usize,
+        /// Rows there are.
+        len: usize,
+    },
+    /// The storage behind the rows failed.
+    #[error("the memory cannot be read: {0}")]
+    Storage(String),
+}
+
+/// Rows in host memory, row-major, as [`f16`] (what shards hold) or `f32`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostRows<T = f16> {
+    d: usize,
+    values: Vec<T>,
+}
+
+impl<T: Copy + Into<f32>> HostRows<T> {
+    /// Rows of `d` entries each.
+    pub fn new(d: usize, values: Vec<T>) -> Result<Self, MemoryError> {
+        if d == 0 || !values.len().is_multiple_of(d) {
+            return Err(MemoryError::RaggedRows { values: values.len(), d });
+        }
+        Ok(Self { d, values })
+    }
+}
+
+impl<T: Copy + Into<f32>> Rows for HostRows<T> {
+    fn len(&self) -> usize {
+        self.values.len() / self.d
+    }
+
+    fn d(&self) -> usize {
+        self.d
+    }
+
+    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError> {
+        out.reserve(indices.len() * self.d);
+        for &index in indices {
+            let row = index
+                .checked_mul(self.d)
+                .and_then(|start| self.values.get(start..start + self.d))
+                .ok_or(RowsError::OutOfRange { index, len: self.len() })?;
+            out.extend(row.iter().map(|&value| value.into()));
+        }
+        Ok(())
+    }
+}
+
+/// `E = {(f(c_i), y_i)}`, divided into rows to learn from and rows to validate on.
+#[derive(Clone, Debug)]
+pub struct Memory<R> {
+    rows: R,
+    y: Vec<TokenId>,
+    train: Vec<usize>,
+    valid: Vec<usize>,
+}
+
+impl<R: Rows> Memory<R> {
+    /// `y[i]` is the target of row `i`; `train` and `valid` are row numbers, `valid` may be empty
+    /// (then nothing stops a phase early).
+    pub fn new(rows: R, y: Vec<TokenId>, train: Vec<usize>, valid: Vec<usize>) -> Result<Self, MemoryError> {
+        let len = rows.len();
+        if y.len() != len {
+            return Err(MemoryError::Targets { rows: len, targets: y.len() });
+        }
+        if train.is_empty() {
+            return Err(MemoryError::NothingToLearn);
+        }
+        if let Some(&index) = train.iter().chain(&valid).find(|&&index| index >= len) {
+            return Err(RowsError::OutOfRange { index, len }.into());
+        }
+        Ok(Self { rows, y, train, valid })
+    }
+
+    /// `d`: entries in a row.
+    pub fn d(&self) -> usize {
+        self.rows.d()
+    }
+
+    /// Row numbers to learn from.
+    pub fn train(&self) -> &[usize] {
+        &self.train
+    }
+
+    /// Row numbers to validate on.
+    pub fn valid(&self) -> &[usize] {
+        &self.valid
+    }
+
+    /// The largest target, which the head must have.
+    pub(crate) fn largest_target(&self) -> Option<TokenId> {
+        self.y.iter().copied().max()
+    }
+
+    /// `h` (row-major) and `y` of the rows at `indices`.
+    pub(crate) fn gather(&self, indices: &[usize]) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
+        let mut h = Vec::new();
+        self.rows.gather(indices, &mut h)?;
+        Ok((h, indices.iter().map(|&index| self.y[index]).collect()))
+    }
+
+    /// Names the targets and the division (not `h`, which is large and named by the service), so
+    /// that a checkpoint is not resumed on another memory.
+    pub(crate) fn fingerprint(&self) -> ContentHash {
+        let mut hasher = ContentHasher::default();
+        let lens = [self.rows.len(), self.d(), self.train.len(), self.valid.len()];
+        for number in lens.iter().chain(&self.train).chain(&self.valid) {
+            hasher.update(&(*number as u64).to_le_bytes());
+        }
+        for target in &self.y {
+            hasher.update(&target.0.to_le_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+/// A memory that cannot be trained on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// The values do not fill whole rows.
+    #[error("{values} values do not make rows of {d}")]
+    RaggedRows {
+        /// Values given.
+        values: usize,
+        /// Entries in a row.
+        d: usize,
+    },
+    /// A row without a target, or a target without a row.
+    #[error("{rows} rows but {targets} targets; each row needs one")]
+    Targets {
+        /// Rows given.
+        rows: usize,
+        /// Targets given.
+        targets: usize,
+    },
+    /// No training rows.
+    #[error("no row to learn from")]
+    NothingToLearn,
+    /// A row number outside the memory.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+}

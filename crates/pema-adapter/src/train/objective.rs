@@ -1,0 +1,168 @@
+//! What a step minimises: the paper's losses, their gradients by autodiff.
+
+use burn::tensor::Tensor;
+use pema_core::id::TokenId;
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+use crate::head::Head;
+use crate::head_loss::{LossError, frozen_head_cross_entropy};
+use crate::tensor_file::{ReadError, read_f32};
+
+/// A phase's trained matrices: `A [d, r]` with `B_rct` (phase 1) or `B_pd` (phase 2), `[r, d]`.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// `A`.
+    pub a: Tensor<2>,
+    /// `B_rct` or `B_pd`.
+    pub b: Tensor<2>,
+}
+
+/// Rows of the memory on a device.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `h [n, d]`.
+    pub h: Tensor<2>,
+    /// What `A` sees: `h` after dropout, or `h` itself.
+    pub h_seen: Tensor<2>,
+    /// `y [n]`.
+    pub y: Vec<TokenId>,
+}
+
+/// What one phase minimises.
+#[derive(Clone, Debug)]
+pub enum Objective {
+    /// Phase 1: `L_rct`.
+    Reconstruction {
+        /// `s`.
+        scale: f64,
+    },
+    /// Phase 2: `kappa L_rct + (1 - kappa) L_pd`.
+    Prediction {
+        /// `s`.
+        scale: f64,
+        /// `kappa`.
+        kappa: f64,
+        /// The frozen `B_rct` of phase 1; without it `kappa` must be 0.
+        b_rct: Option<Tensor<2>>,
+        /// The frozen head.
+        head: Head,
+    },
+}
+
+/// `dL/dA` and `dL/dB` of an objective.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// `dL/dA [d, r]`.
+    pub a: Tensor<2>,
+    /// `dL/dB [r, d]`.
+    pub b: Tensor<2>,
+}
+
+/// A batch's losses on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// The objective.
+    pub loss: f32,
+    /// `L_rct`, if the objective has it.
+    pub l_rct: Option<f32>,
+    /// `L_pd`, if the objective has it.
+    pub l_pd: Option<f32>,
+}
+
+/// A batch's losses on the device.
+pub(super) struct DeviceLosses {
+    objective: Tensor<1>,
+    l_rct: Option<Tensor<1>>,
+    l_pd: Option<Tensor<1>>,
+}
+
+/// `mean((h_rct - h)^2)` with `h_rct = z B_rct`.
+fn reconstruction_loss(z: Tensor<2>, b_rct: Tensor<2>, h: Tensor<2>) -> Tensor<1> {
+    (z.matmul(b_rct) - h).square().mean()
+}
+
+impl Objective {
+    /// The phase that minimises this.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Reconstruction { .. } => Phase::Reconstruction,
+            Self::Prediction { .. } => Phase::Prediction,
+        }
+    }
+
+    /// The losses of `batch`.
+    pub async fn losses(&self, batch: &Batch, weights: &Weights) -> Result<Losses, ObjectiveError> {
+        Ok(self.forward(batch, weights)?.read().await?)
+    }
+
+    /// The losses of `batch` and their gradients.
+    pub async fn gradients(&self, batch: &Batch, weights: &Weights) -> Result<(Losses, Gradients), ObjectiveError> {
+        let (losses, gradients) = self.backward(batch, weights)?;
+        Ok((losses.read().await?, gradients))
+    }
+
+    pub(super) fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
+        let tracked = |w: &Tensor<2>| w.clone().autodiff().require_grad();
+        let weights = Weights { a: tracked(&weights.a), b: tracked(&weights.b) };
+        let losses = self.forward(batch, &weights)?;
+        let mut gradients = losses.objective.backward();
+        // A matrix that the loss does not depend on has the gradient 0.
+        let mut gradient = |w: Tensor<2>| match w.grad_remove(&mut gradients) {
+            Some(gradient) => gradient,
+            None => w.inner().zeros_like(),
+        };
+        let gradients = Gradients { a: gradient(weights.a), b: gradient(weights.b) };
+        Ok((losses, gradients))
+    }
+
+    pub(super) fn forward(&self, batch: &Batch, weights: &Weights) -> Result<DeviceLosses, LossError> {
+        let Weights { a, b } = weights.clone();
+        match self {
+            Self::Reconstruction { scale } => {
+                let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
+                let l_rct = reconstruction_loss(z, b, batch.h.clone());
+                Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None })
+            }
+            Self::Prediction { scale, kappa, b_rct, head } => {
+                let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
+                let h_pd = z.clone().matmul(b); // [n, d]
+                let l_pd = frozen_head_cross_entropy(h_pd, head, &batch.y)?;
+                let Some(b_rct) = b_rct else {
+                    return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd) });
+                };
+                let l_rct = reconstruction_loss(z, b_rct.clone(), batch.h.clone());
+                let objective = l_rct.clone().mul_scalar(*kappa) + l_pd.clone().mul_scalar(1.0 - kappa);
+                Ok(DeviceLosses { objective, l_rct: Some(l_rct), l_pd: Some(l_pd) })
+            }
+        }
+    }
+}
+
+/// `z = s h A`: `[n, d] -> [n, r]`.
+pub(crate) fn down(h: Tensor<2>, a: Tensor<2>, scale: f64) -> Tensor<2> {
+    h.matmul(a).mul_scalar(scale)
+}
+
+impl DeviceLosses {
+    /// Copies the losses to the host in one read.
+    pub(super) async fn read(self) -> Result<Losses, ReadError> {
+        let losses = [Some(self.objective), self.l_rct, self.l_pd];
+        let present = losses.each_ref().map(Option::is_some);
+        let losses = losses.into_iter().flatten().map(Tensor::inner).collect();
+        let mut values = read_f32(Tensor::cat(losses, 0)).await?.into_iter();
+        let [loss, l_rct, l_pd] = present.map(|is| is.then(|| values.next()).flatten());
+        Ok(Losses { loss: loss.unwrap_or(f32::NAN), l_rct, l_pd })
+    }
+}
+
+/// Losses that could not be computed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ObjectiveError {
+    /// The batch has no loss.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// The device failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}

@@ -1,0 +1,49 @@
+//! The weights that training starts from.
+
+use burn::tensor::Device;
+
+use super::Weights;
+use crate::config::AdapterConfig;
+use crate::random::uniform;
+use crate::tensor_file::Matrix;
+
+/// Row-major initial weights of both phases.
+///
+/// [`InitialWeights::drawn`] is the reference's choice: `A` uniform within `1 / sqrt(d)`, `B` zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InitialWeights {
+    /// Phase 1's `A [d, r]`.
+    pub a_rct: Vec<f32>,
+    /// `B_rct [r, d]`.
+    pub b_rct: Vec<f32>,
+    /// Phase 2's `A [d, r]`.
+    pub a: Vec<f32>,
+    /// `B_pd [r, d]`.
+    pub b_pd: Vec<f32>,
+}
+
+impl InitialWeights {
+    /// Draws the weights from the config's seed.
+    pub fn drawn(config: &AdapterConfig, d: usize) -> Self {
+        let entries = d * config.rank;
+        let a = |phase| uniform(entries, 1.0 / (d as f32).sqrt(), config.seed, phase);
+        Self { a_rct: a(1), b_rct: vec![0.0; entries], a: a(2), b_pd: vec![0.0; entries] }
+    }
+
+    /// The first matrix that does not have `entries` entries, if any.
+    pub(crate) fn misfit(&self, entries: usize) -> Option<(&'static str, usize)> {
+        let Self { a_rct, b_rct, a, b_pd } = self;
+        [("a_rct", a_rct), ("b_rct", b_rct), ("a", a), ("b_pd", b_pd)]
+            .map(|(name, values)| (name, values.len()))
+            .into_iter()
+            .find(|(_, len)| *len != entries)
+    }
+
+    /// Both phases' weights on `device`.
+    pub(crate) fn upload(self, d: usize, r: usize, device: &Device) -> (Weights, Weights) {
+        let a = |values| Matrix { shape: [d, r], values }.upload(device);
+        let b = |values| Matrix { shape: [r, d], values }.upload(device);
+        let reconstruction = Weights { a: a(self.a_rct), b: b(self.b_rct) };
+        (reconstruction, Weights { a: a(self.a), b: b(self.b_pd) })
+    }
+}

@@ -1,0 +1,353 @@
+//! The trainer: section 3 of the paper, a step a call.
+
+use burn::tensor::Device;
+use pema_core::id::{ContentHash, TokenId};
+
+use super::adam::{Moments, adam_step};
+use super::progress::{Place, Tally};
+use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, Weights};
+use crate::adapter::{Adapter, AdapterOrigin};
+use crate::config::{AdapterConfig, ConfigError};
+use crate::head::Head;
+use crate::head_loss::LossError;
+use crate::memory::{Memory, Rows, RowsError};
+use crate::random::{drop_out, epoch_order};
+use crate::tensor_file::{Matrix, ReadError};
+
+/// Trains an adapter: call [`Trainer::step`] until [`Progress::done`].
+///
+/// A dropped [`Trainer::step`] future leaves the trainer as it was, so that a caller may stop at
+/// any time. On a device with deterministic matrix products (flex), the weights depend on nothing
+/// but the arguments, also across [`Trainer::checkpoint`] and [`Trainer::resume`].
+#[derive(Debug)]
+pub struct Trainer<R> {
+    pub(crate) config: AdapterConfig,
+    pub(crate) memory: Memory<R>,
+    pub(crate) head: Head,
+    pub(crate) model: ContentHash,
+    pub(crate) device: Device,
+    pub(crate) place: Place,
+    /// The running phase's weights.
+    pub(crate) weights: Weights,
+    pub(crate) moments: Option<Moments>,
+    /// The running phase's weights at its best validation.
+    pub(crate) best: Option<Weights>,
+    /// What phase 2 will start from, while phase 1 runs.
+    pub(crate) next: Option<Weights>,
+    /// The running phase's objective, which holds phase 1's result.
+    pub(crate) objective: Objective,
+    pub(crate) history: Vec<LossRecord>,
+    /// The training rows in the order in which the running epoch visits them.
+    pub(crate) order: Vec<usize>,
+}
+
+impl<R: Rows> Trainer<R> {
+    /// A trainer at its first step. `model` names the PLM that the memory was extracted from.
+    pub fn new(
+        config: AdapterConfig,
+        memory: Memory<R>,
+        head: Head,
+        model: ContentHash,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        config.validate()?;
+        let start = InitialWeights::drawn(&config, memory.d());
+        Self::with_initial_weights(config, memory, head, model, device, start)
+    }
+
+    /// [`Trainer::new`] from given weights.
+    pub fn with_initial_weights(
+        config: AdapterConfig,
+        memory: Memory<R>,
+        head: Head,
+        model: ContentHash,
+        device: Device,
+        start: InitialWeights,
+    ) -> Result<Self, TrainError> {
+        config.validate()?;
+        check_fit(&memory, &head)?;
+        let (d, r) = (memory.d(), config.rank);
+        if let Some((name, found)) = start.misfit(d * r) {
+            return Err(TrainError::InitialWeights { name, found, expected: d * r });
+        }
+        let (reconstruction, prediction) = start.upload(d, r, &device);
+        let scale = config.scale();
+        // Without L_rct in phase 2 nothing would use phase 1's result.
+        let (phase, weights, next, objective) = if config.kappa > 0.0 {
+            let objective = Objective::Reconstruction { scale };
+            (Phase::Reconstruction, reconstruction, Some(prediction), objective)
+        } else {
+            let head = head.clone();
+            let objective = Objective::Prediction { scale, kappa: 0.0, b_rct: None, head };
+            (Phase::Prediction, prediction, None, objective)
+        };
+        let mut trainer = Self {
+            config,
+            memory,
+            head,
+            model,
+            device,
+            place: Place::start_of(phase),
+            weights,
+            moments: None,
+            best: None,
+            next,
+            objective,
+            history: Vec::new(),
+            order: Vec::new(),
+        };
+        trainer.order = trainer.epoch_order();
+        Ok(trainer)
+    }
+
+    /// One optimiser step, or the losses of one batch of validation rows.
+    pub async fn step(&mut self) -> Result<Progress, TrainError> {
+        if self.place.done {
+            return Err(TrainError::Done);
+        }
+        match self.place.tally {
+            None => self.train_on_a_batch().await,
+            Some(_) => self.validate_on_a_batch().await,
+        }
+    }
+
+    async fn train_on_a_batch(&mut self) -> Result<Progress, TrainError> {
+        let first = self.place.step * self.batch_rows();
+        let rows = &self.order[first..self.order.len().min(first + self.batch_rows())];
+        let batch = self.batch(rows, self.config.dropout)?;
+
+        let (losses, gradients) = self.objective.backward(&batch, &self.weights)?;
+        let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.as_ref());
+        let losses = finite(losses.read().await?, self.place.phase)?;
+
+        // Nothing below waits: a future dropped above has changed nothing.
+        self.weights = weights;
+        self.moments = Some(moments);
+        self.place.step += 1;
+        self.place.steps_in_phase += 1;
+        self.record(Activity::Training, losses);
+        let progress = self.progress(Activity::Training, losses, batch.y.len());
+        Ok(self.after_training(progress))
+    }
+
+    /// Moves on to the next batch, epoch, validation or phase.
+    fn after_training(&mut self, progress: Progress) -> Progress {
+        let epoch_ends = self.place.step == self.steps_in_epoch();
+        if epoch_ends {
+            self.place.step = 0;
+            self.place.epoch += 1;
+        }
+        let is_last = self.place.epoch == self.max_epochs();
+        let is_due = self.place.steps_in_phase.is_multiple_of(self.config.validate_every);
+        if !self.memory.valid().is_empty() && (is_due || is_last) {
+            self.place.tally = Some(Tally::default());
+        } else if is_last {
+            self.end_phase();
+        }
+        if epoch_ends && !self.place.done {
+            self.order = self.epoch_order();
+        }
+        Progress { done: self.place.done, ..progress }
+    }
+
+    /// Goes on with the phase's best weights (the last ones, if nothing was validated): to phase 2
+    /// with `B_rct` frozen, or to the end.
+    pub(super) fn end_phase(&mut self) {
+        let learned = self.best.take().unwrap_or_else(|| self.weights.clone());
+        match self.next.take() {
+            Some(start) => {
+                self.objective = Objective::Prediction {
+                    scale: self.config.scale(),
+                    kappa: self.config.kappa,
+                    b_rct: Some(learned.b),
+                    head: self.head.clone(),
+                };
+                self.weights = start;
+                self.moments = None;
+                self.place = Place::start_of(Phase::Prediction);
+                self.order = self.epoch_order();
+            }
+            None => {
+                self.weights = learned;
+                self.place.tally = None;
+                self.place.done = true;
+            }
+        }
+    }
+
+    /// Whether training is over.
+    pub fn is_done(&self) -> bool {
+        self.place.done
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &AdapterConfig {
+        &self.config
+    }
+
+    /// Every loss so far, training and validation, both phases.
+    pub fn history(&self) -> &[LossRecord] {
+        &self.history
+    }
+
+    /// The adapter as it stands: phase 2's best weights so far. None in phase 1.
+    pub fn adapter(&self) -> Option<Adapter> {
+        let Objective::Prediction { b_rct, .. } = &self.objective else { return None };
+        let weights = self.best.as_ref().unwrap_or(&self.weights).clone();
+        let origin = AdapterOrigin { config: self.config.clone(), head: self.head.hash().clone(), model: self.model.clone() };
+        Some(Adapter { a: weights.a, b_pd: weights.b, b_rct: b_rct.clone(), origin })
+    }
+
+    /// The memory's rows at `indices`, with dropout at rate `p`.
+    pub(super) fn batch(&self, indices: &[usize], p: f64) -> Result<Batch, RowsError> {
+        let (h, y) = self.memory.gather(indices)?;
+        let shape = [y.len(), self.memory.d()];
+        let dropped = (p > 0.0).then(|| {
+            let mut dropped = h.clone();
+            let step = self.place.steps_in_phase as u64;
+            drop_out(&mut dropped, p, self.config.seed, self.phase_key(), step);
+            dropped
+        });
+        let h = Matrix { shape, values: h }.upload(&self.device);
+        let h_seen = match dropped {
+            Some(values) => Matrix { shape, values }.upload(&self.device),
+            None => h.clone(),
+        };
+        Ok(Batch { h, h_seen, y })
+    }
+
+    pub(super) fn record(&mut self, activity: Activity, losses: Losses) {
+        let Place { phase, steps_in_phase: step, .. } = self.place;
+        let Losses { loss, l_rct, l_pd } = losses;
+        self.history.push(LossRecord { phase, step, activity, loss, l_rct, l_pd });
+    }
+
+    pub(super) fn progress(&self, activity: Activity, losses: Losses, rows: usize) -> Progress {
+        Progress {
+            phase: self.place.phase,
+            activity,
+            epoch: self.place.epoch,
+            step: self.place.step,
+            steps_in_epoch: self.steps_in_epoch(),
+            steps_in_phase: self.place.steps_in_phase,
+            loss: losses.loss,
+            l_rct: losses.l_rct,
+            l_pd: losses.l_pd,
+            validation: None,
+            rows,
+            done: false,
+        }
+    }
+
+    pub(super) fn batch_rows(&self) -> usize {
+        match self.place.phase {
+            Phase::Reconstruction => self.config.reconstruction_batch,
+            Phase::Prediction => self.config.prediction_batch,
+        }
+    }
+
+    pub(super) fn max_epochs(&self) -> usize {
+        match self.place.phase {
+            Phase::Reconstruction => self.config.reconstruction_epochs,
+            Phase::Prediction => self.config.prediction_epochs,
+        }
+    }
+
+    fn steps_in_epoch(&self) -> usize {
+        self.memory.train().len().div_ceil(self.batch_rows())
+    }
+
+    /// Whether a place read from a file is one that this training can reach.
+    pub(crate) fn place_is_reachable(&self) -> bool {
+        let Place { epoch, step, tally, done, .. } = &self.place;
+        let tallied = tally.as_ref().map_or(0, Tally::rows);
+        let valid = self.memory.valid().len();
+        let has_work = *done || *epoch < self.max_epochs() || tally.is_some();
+        let tally_fits = tally.is_none() || tallied < valid;
+        *step < self.steps_in_epoch() && *epoch <= self.max_epochs() && has_work && tally_fits
+    }
+
+    pub(crate) fn epoch_order(&self) -> Vec<usize> {
+        let epoch = self.place.epoch as u64;
+        epoch_order(self.memory.train(), self.config.seed, self.phase_key(), epoch)
+    }
+
+    fn phase_key(&self) -> u64 {
+        match self.place.phase {
+            Phase::Reconstruction => 1,
+            Phase::Prediction => 2,
+        }
+    }
+}
+
+/// Refuses losses that have left the numbers.
+pub(super) fn finite(losses: Losses, phase: Phase) -> Result<Losses, TrainError> {
+    match losses.loss.is_finite() {
+        true => Ok(losses),
+        false => Err(TrainError::Diverged { phase }),
+    }
+}
+
+/// A memory that the head cannot judge is refused before any step.
+pub(crate) fn check_fit<R: Rows>(memory: &Memory<R>, head: &Head) -> Result<(), TrainError> {
+    if memory.d() != head.d() {
+        return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });
+    }
+    match memory.largest_target() {
+        Some(TokenId(id)) if id as usize >= head.v() => Err(LossError::Target { target: TokenId(id), v: head.v() }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Training that cannot start or go on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrainError {
+    /// A setting cannot work.
+    #[error("the settings: {0}")]
+    Config(#[from] ConfigError),
+    /// The memory was extracted from a model with another head.
+    #[error("the memory's rows have {memory} entries, the LM head's {head}; extract it again")]
+    OtherModel {
+        /// The memory's `d`.
+        memory: usize,
+        /// The head's `d`.
+        head: usize,
+    },
+    /// Initial weights of the wrong size.
+    #[error("initial `{name}` has {found} entries, expected {expected}")]
+    InitialWeights {
+        /// The matrix.
+        name: &'static str,
+        /// Entries it has.
+        found: usize,
+        /// `d r`.
+        expected: usize,
+    },
+    /// A batch has no loss.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// The memory failed.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The device failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The loss is infinite or NaN. The weights of the step before are kept.
+    #[error("training diverged in the {phase:?} phase; lower the learning rate")]
+    Diverged {
+        /// The phase.
+        phase: Phase,
+    },
+    /// Training was over already.
+    #[error("training is over")]
+    Done,
+}
+
+impl From<ObjectiveError> for TrainError {
+    fn from(error: ObjectiveError) -> Self {
+        match error {
+            ObjectiveError::Loss(error) => error.into(),
+            ObjectiveError::Read(error) => error.into(),
+        }
+    }
+}

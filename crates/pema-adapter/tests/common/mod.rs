@@ -1,0 +1,209 @@
+//! Fixtures that the tests share.
+#![allow(dead_code, reason = "each test file uses some of them")]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use pema_adapter::{AdapterConfig, Head, HostRows, InitialWeights, Memory, Progress, Rows, Trainer};
+use pema_core::id::{ContentHash, TokenId};
+use safetensors::{Dtype, SafeTensors, View};
+
+pub use futures::executor::block_on;
+
+/// Numbers that look random, uniform in `[-width, width)`.
+pub fn noise(count: usize, width: f32, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    (0..count).map(|_| width * (2.0 * next() - 1.0)).collect()
+}
+
+/// A row-major matrix on flex.
+pub fn tensor(values: &[f32], shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+}
+
+/// A tensor's entries.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    block_on(tensor.into_data_async()).unwrap().try_into_vec_as().unwrap()
+}
+
+struct Floats<'a>(&'a [f32], [usize; 2]);
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.1
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(bytemuck::cast_slice(self.0))
+    }
+    fn data_len(&self) -> usize {
+        size_of_val(self.0)
+    }
+}
+
+/// A head's file of these `[v, d]` values.
+pub fn head_file(w: &[f32], v: usize, d: usize) -> Vec<u8> {
+    safetensors::serialize([("w_hd", Floats(w, [v, d]))], None).unwrap()
+}
+
+/// A small head on flex.
+pub fn head(v: usize, d: usize, scale: f32, softcap: Option<f32>) -> Head {
+    let file = head_file(&noise(v * d, 0.5, 99), v, d);
+    Head::from_safetensors(&file, scale, softcap, &Device::flex()).unwrap()
+}
+
+/// The PLM of every test.
+pub fn model() -> ContentHash {
+    ContentHash::of(b"a model")
+}
+
+/// Settings that train a small memory in a blink.
+pub fn small_config() -> AdapterConfig {
+    AdapterConfig {
+        rank: 4,
+        alpha: 4.0,
+        reconstruction_batch: 16,
+        reconstruction_epochs: 3,
+        prediction_batch: 8,
+        prediction_epochs: 3,
+        validate_every: 4,
+        seed: 5,
+        ..AdapterConfig::default()
+    }
+}
+
+/// 40 rows of 8 entries, of which every fifth validates.
+pub fn small_memory() -> Memory<HostRows<f32>> {
+    let rows = HostRows::new(8, noise(40 * 8, 1.0, 3)).unwrap();
+    let y = (0..40).map(|i| TokenId(i * 7 % 21)).collect();
+    let (valid, train) = (0..40).partition(|i| i % 5 == 0);
+    Memory::new(rows, y, train, valid).unwrap()
+}
+
+/// A trainer of the above.
+pub fn small_trainer(config: AdapterConfig) -> Trainer<HostRows<f32>> {
+    Trainer::new(config, small_memory(), head(21, 8, 1.0, None), model(), Device::flex()).unwrap()
+}
+
+/// Takes every step that is left.
+pub fn train<R: Rows>(trainer: &mut Trainer<R>) -> Vec<Progress> {
+    let mut all = Vec::new();
+    while !trainer.is_done() {
+        all.push(block_on(trainer.step()).unwrap());
+    }
+    all
+}
+
+/// One reference case: inputs, initial weights, and the numbers to reproduce.
+pub struct Golden {
+    pub name: String,
+    pub numbers: serde_json::Value,
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl Golden {
+    /// The repository's cases, and those beside the checkout if there are any.
+    pub fn all() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let own = ["plain", "softcap"].map(|name| root.join("tests/golden").join(name));
+        let shared = root.join("../shared/golden/pema_tiny");
+        let shared = shared.with_extension("json").exists().then_some(shared);
+        own.into_iter().chain(shared).map(|stem| Self::read(&stem)).collect()
+    }
+
+    fn read(stem: &PathBuf) -> Self {
+        let json = std::fs::read_to_string(stem.with_extension("json")).unwrap();
+        let bytes = std::fs::read(stem.with_extension("safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let wide = |data: &[u8]| -> Vec<[u8; 8]> { data.as_chunks().0.to_vec() };
+        let tensors = file.iter().map(|(name, view)| {
+            let values = match view.dtype() {
+                Dtype::F32 => view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+                Dtype::F64 => wide(view.data()).into_iter().map(|b| f64::from_le_bytes(b) as f32).collect(),
+                Dtype::I64 => wide(view.data()).into_iter().map(|b| i64::from_le_bytes(b) as f32).collect(),
+                other => panic!("{other}"),
+            };
+            (name.to_owned(), (view.shape().to_vec(), values))
+        });
+        let tensors = tensors.collect();
+        Self { name: stem.display().to_string(), numbers: serde_json::from_str(&json).unwrap(), tensors }
+    }
+
+    pub fn number(&self, name: &str) -> f64 {
+        self.numbers[name].as_f64().unwrap()
+    }
+
+    pub fn size(&self, name: &str) -> usize {
+        self.numbers[name].as_u64().unwrap() as usize
+    }
+
+    /// A list, or a list of lists, as one.
+    pub fn list(&self, pointer: &str) -> Vec<f64> {
+        fn flatten(value: &serde_json::Value) -> Vec<f64> {
+            match value.as_array() {
+                Some(items) => items.iter().flat_map(flatten).collect(),
+                None => vec![value.as_f64().unwrap()],
+            }
+        }
+        flatten(self.numbers.pointer(pointer).unwrap())
+    }
+
+    pub fn tensor(&self, name: &str) -> &[f32] {
+        &self.tensors[name].1
+    }
+
+    pub fn y(&self) -> Vec<TokenId> {
+        self.tensor("y").iter().map(|&y| TokenId(y as u32)).collect()
+    }
+
+    pub fn head(&self, device: &Device) -> Head {
+        let file = head_file(self.tensor("w_hd"), self.size("v"), self.size("d"));
+        let scale = self.numbers["scale"].as_f64().unwrap_or(1.0) as f32;
+        let softcap = self.numbers["softcap"].as_f64().map(|cap| cap as f32);
+        Head::from_safetensors(&file, scale, softcap, device).unwrap()
+    }
+
+    /// Full batch, no dropout, a fixed number of steps.
+    pub fn config(&self) -> AdapterConfig {
+        AdapterConfig {
+            rank: self.size("r"),
+            alpha: self.number("alpha"),
+            kappa: self.number("kappa"),
+            lr: self.number("lr"),
+            dropout: 0.0,
+            reconstruction_epochs: self.size("steps"),
+            prediction_epochs: self.size("steps"),
+            ..AdapterConfig::default()
+        }
+    }
+
+    pub fn trainer(&self) -> Trainer<HostRows<f32>> {
+        let rows = HostRows::new(self.size("d"), self.tensor("h").to_vec()).unwrap();
+        let train = (0..self.size("n")).collect();
+        let memory = Memory::new(rows, self.y(), train, Vec::new()).unwrap();
+        let initial = |name: &str| self.tensor(&format!("init.{name}")).to_vec();
+        let start = InitialWeights { a_rct: initial("a_rct"), b_rct: initial("b_rct"), a: initial("a"), b_pd: initial("b_pd") };
+        let device = Device::flex();
+        Trainer::with_initial_weights(self.config(), memory, self.head(&device), model(), device, start).unwrap()
+    }
+}
+
+/// Whether each number is the expected one to within `relative` of the largest expected one.
+pub fn assert_close(found: &[f32], expected: &[f64], relative: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0.0_f64, |top, x| top.max(x.abs()));
+    for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error <= relative * largest, "{what}[{i}]: {found} instead of {expected}");
+    }
+}
