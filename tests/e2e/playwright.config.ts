@@ -1,5 +1,7 @@
 import { defineConfig } from '@playwright/test';
 
+import { launchOptions } from './support/browser';
+
 const MINUTE = 60_000;
 
 export default defineConfig({
@@ -8,11 +10,12 @@ export default defineConfig({
   // One browser at a time: a training tab takes a whole core, and timings would lie.
   workers: 1,
   forbidOnly: Boolean(process.env['CI']),
-  timeout: 5 * MINUTE,
+  timeout: 6 * MINUTE,
   expect: { timeout: 10_000 },
+  use: { launchOptions: launchOptions() },
   projects: [
     { name: 'unit', testDir: 'unit', timeout: MINUTE },
-    { name: 'e2e', testDir: '.', X,
-    { name: 'demo', testDir: '.', testMatch: /demo\.spec\.ts$/, timeout: 20 * MINUTE },
+    { name: 'e2e', testDir: '.', testIgnore: ['unit/**', 'demo.spec.ts'] },
+    { name: 'demo', testDir: '.', testMatch: 'demo.spec.ts', timeout: 20 * MINUTE },
   ],
 });
