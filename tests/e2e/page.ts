@@ -1,0 +1,391 @@
+// The page, as tests use it: what a user can do, and exact numbers instead of formatted text.
+
+import { readFile } from 'node:fs/promises';
+import type { Locator, Page } from '@playwright/test';
+
+/** Settings of a training run; those left out keep the preset's value. */
+export interface TrainSettings {
+  name: string;
+  rank: number;
+  alpha: number;
+  dropout: number;
+  kappa: number;
+  learningRate: number;
+  reconstructionBatch: number;
+  jointBatch: number;
+  reconstructionEpochs: number;
+  jointEpochs: number;
+  validateEvery: number;
+  patience: number;
+  seed: number;
+}
+
+export type Preset = 'quick' | 'balanced' | 'paper';
+export type Device = 'auto' | 'webgpu' | 'cpu';
+export type Schedule = 'linear' | 'quadratic' | 'constant';
+export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'adapters';
+
+export interface Files {
+  train: string;
+  validation?: string;
+  test?: string;
+}
+
+export interface DataOptions {
+  inputColumn?: string;
+  targetColumn?: string;
+  template?: string;
+  validationFraction?: number;
+}
+
+export interface DataCounts {
+  train: number;
+  validation: number;
+  test: number;
+}
+
+export interface TrainResult {
+  /** Validation losses in their order, by phase. */
+  losses: { reconstruction: number[]; joint: number[] };
+  /** Name of the adapter; undefined when the run gave none. */
+  adapter: string | undefined;
+  stopped: boolean;
+}
+
+export interface Sampling {
+  temperature: number;
+  topK: number;
+  topP: number;
+  seed: number;
+}
+
+export interface DecodingOptions {
+  schedule?: Schedule;
+  lambdaMax?: number;
+  maxTokens?: number;
+  sampling?: Sampling;
+}
+
+export interface Generated {
+  plm: string;
+  /** Undefined without an adapter. */
+  mixture: string | undefined;
+  /** Weights of the adapter at the mixture's tokens. */
+  lambdas: number[];
+  stopped: boolean;
+}
+
+export interface Scores {
+  chrf: number;
+  bleu: number;
+  exact: number;
+}
+
+export interface Evaluated {
+  pairs: number;
+  plm: Scores;
+  mixture: Scores;
+}
+
+export interface Adapter {
+  id: string;
+  name: string;
+  rank: number;
+  fits: boolean;
+  selected: boolean;
+}
+
+export interface LedgerRow {
+  number: number;
+  kind: 'request' | 'prompts' | 'generation';
+  request: string;
+  carried: string;
+  sent: number;
+  received: number;
+  status: number;
+}
+
+/** A task ended with a failure that the page shows. */
+export class PageFailure extends Error {
+  constructor(readonly section: Section, readonly kind: string, message: string) {
+    super(`${section}: ${message} [${kind}]`);
+  }
+}
+
+/** Minutes, in milliseconds: training and extraction are slow on two cores. */
+const TASK_TIMEOUT = 15 * 60_000;
+const SETTLE_TIMEOUT = 60_000;
+
+const number = (text: string | null): number => (text === null ? Number.NaN : Number(text));
+
+export class PemaPage {
+  constructor(readonly page: Page) {}
+
+  /** Opens the site and waits for its worker. */
+  async open(siteUrl: string, options: { device?: Device; service?: string } = {}): Promise<void> {
+    const url = new URL(siteUrl);
+    if (options.device) url.searchParams.set('device', options.device);
+    if (options.service) url.searchParams.set('service', options.service);
+    await this.page.goto(url.href);
+    await this.settled();
+  }
+
+  /** Waits until the worker is up and no task runs. */
+  async settled(timeout = SETTLE_TIMEOUT): Promise<void> {
+    await this.page.locator('#app[data-busy="none"]:not([data-ended="0"])').waitFor({ timeout });
+  }
+
+  /** The device in use. */
+  async device(): Promise<string | null> {
+    return this.at('device').getAttribute('data-device');
+  }
+
+  /** Connects; the page may load itself again to be bound to the service. */
+  async connect(url: string, key?: string): Promise<void> {
+    await this.settled();
+    await this.dismiss('connect');
+    await this.at('service-url').fill(url);
+    await this.at('service-key').fill(key ?? '');
+    // A page loaded again counts from zero, and opens its worker before it connects.
+    await this.page.evaluate(() => {
+      document.documentElement.dataset['before'] = document.querySelector<HTMLElement>('#app')?.dataset['ended'] ?? '0';
+    });
+    await this.at('connect').click();
+    await this.page.waitForFunction(
+      () => {
+        const app = document.querySelector<HTMLElement>('#app');
+        if (!app || app.dataset['busy'] !== 'none') return false;
+        const ended = Number(app.dataset['ended']) > Number(document.documentElement.dataset['before'] ?? '1');
+        return ended || document.querySelector('[data-testid="failure-connect"]') !== null;
+      },
+      undefined,
+      { timeout: TASK_TIMEOUT },
+    );
+    await this.throwFailure('connect');
+  }
+
+  /** Loads the sample data of the site. */
+  async useSample(options: DataOptions = {}): Promise<DataCounts> {
+    await this.task('data', () => this.at('use-sample').click());
+    return this.load(options);
+  }
+
+  /** Loads files by their paths. */
+  async loadFiles(files: Files, options: DataOptions = {}): Promise<DataCounts> {
+    if (files.validation) await this.at('file-validation').setInputFiles(files.validation);
+    if (files.test) await this.at('file-test').setInputFiles(files.test);
+    await this.task('data', () => this.at('file-train').setInputFiles(files.train));
+    return this.load(options);
+  }
+
+  async downloadMemory(): Promise<{ trainRows: number; validationRows: number; cached: boolean }> {
+    await this.task('memory', () => this.at('download-memory').click());
+    const memory = this.at('memory');
+    return {
+      trainRows: number(await memory.getAttribute('data-train-rows')),
+      validationRows: number(await memory.getAttribute('data-validation-rows')),
+      cached: (await memory.getAttribute('data-cached')) === 'true',
+    };
+  }
+
+  /** Trains, and waits for the end. */
+  async train(settings: Partial<TrainSettings> = {}, preset?: Preset): Promise<TrainResult> {
+    if (preset) await this.at(`preset-${preset}`).check({ force: true });
+    const { name, ...numbers } = settings;
+    if (name !== undefined) await this.at('setting-name').fill(name);
+    if (Object.keys(numbers).length > 0) {
+      const advanced = this.at('advanced');
+      if ((await advanced.getAttribute('open')) === null) await advanced.locator('summary').click();
+    }
+    for (const [key, value] of Object.entries(numbers)) await this.at(`setting-${key}`).fill(String(value));
+    await this.task('train', () => this.at('train').click());
+    return this.trained();
+  }
+
+  /** Goes on with the stopped run, and waits for the end. */
+  async resume(): Promise<TrainResult> {
+    await this.task('train', () => this.at('resume').click());
+    return this.trained();
+  }
+
+  /** Stops the running task. */
+  async stop(): Promise<void> {
+    await this.page.locator('button.stop:not([hidden]):not([disabled])').click();
+  }
+
+  async generate(input: string, options: DecodingOptions = {}): Promise<Generated> {
+    await this.at('generate-input').fill(input);
+    await this.decoding(options);
+    await this.task('generate', () => this.at('generate').click());
+    const outputs = this.at('outputs');
+    const lambdas = await this.at('tokens-mixture').locator('[data-lambda]').evaluateAll((all) => all.map((one) => Number(one.getAttribute('data-lambda'))));
+    return {
+      plm: (await outputs.getAttribute('data-plm')) ?? '',
+      mixture: (await outputs.getAttribute('data-mixture')) ?? undefined,
+      lambdas,
+      stopped: (await outputs.getAttribute('data-stopped')) === 'true',
+    };
+  }
+
+  /** Generates for the test pairs. */
+  async evaluate(options: DecodingOptions & { limit?: number } = {}): Promise<Evaluated> {
+    await this.decoding(options);
+    if (options.limit !== undefined) await this.at('evaluate-limit').fill(String(options.limit));
+    await this.task('evaluate', () => this.at('evaluate').click());
+    return {
+      pairs: number(await this.at('scores').getAttribute('data-pairs')),
+      plm: await this.scores('scores-plm'),
+      mixture: await this.scores('scores-mixture'),
+    };
+  }
+
+  /** Exports an adapter, the one in use unless `name` says another; its file's bytes. */
+  async exportAdapter(name?: string): Promise<Uint8Array> {
+    const which = name === undefined ? '[data-selected="true"]' : `[data-name=${JSON.stringify(name)}]`;
+    const row = this.page.locator(`[data-testid="adapter"]${which}`).first();
+    const [download] = await Promise.all([this.page.waitForEvent('download'), row.getByTestId('adapter-export').click()]);
+    return new Uint8Array(await readFile(await download.path()));
+  }
+
+  /** Imports an adapter's file. */
+  async importAdapter(path: string): Promise<void> {
+    await this.task('adapters', () => this.at('import-adapter').setInputFiles(path));
+  }
+
+  async selectAdapter(name: string): Promise<void> {
+    const row = this.page.locator(`[data-testid="adapter"][data-name=${JSON.stringify(name)}]`).first();
+    await this.task('adapters', () => row.getByTestId('adapter-select').click());
+  }
+
+  async adapters(): Promise<Adapter[]> {
+    return this.at('adapter').evaluateAll((all) =>
+      all.map(({ dataset }) => ({
+        id: dataset['id'] ?? '',
+        name: dataset['name'] ?? '',
+        rank: Number(dataset['rank']),
+        fits: dataset['fits'] === 'true',
+        selected: dataset['selected'] === 'true',
+      })),
+    );
+  }
+
+  /** Every request that the page lists, oldest first. */
+  async ledger(): Promise<LedgerRow[]> {
+    const rows = await this.at('ledger-row').evaluateAll((all) =>
+      all.map(({ dataset }) => ({
+        number: Number(dataset['number']),
+        kind: dataset['kind'] ?? '',
+        request: dataset['request'] ?? '',
+        carried: dataset['carried'] ?? '',
+        sent: Number(dataset['sent']),
+        received: Number(dataset['received']),
+        status: Number(dataset['status']),
+      })),
+    );
+    return (rows as LedgerRow[]).sort((a, b) => a.number - b.number);
+  }
+
+  /** The message that a section shows, if it shows one. */
+  async failure(section: Section): Promise<string | undefined> {
+    const notice = this.at(`failure-${section}`);
+    if ((await notice.count()) === 0) return undefined;
+    return (await notice.locator('p, li').allTextContents()).join('\n');
+  }
+
+  /** Its stable short name. */
+  async failureKind(section: Section): Promise<string | undefined> {
+    const notice = this.at(`failure-${section}`);
+    return (await notice.count()) === 0 ? undefined : ((await notice.getAttribute('data-kind')) ?? undefined);
+  }
+
+  /** Deletes everything that the site has stored. */
+  async forget(): Promise<void> {
+    this.page.once('dialog', (dialog) => void dialog.accept());
+    await this.task('open', () => this.at('forget').click());
+  }
+
+  /** An element by its test id. */
+  at(id: string): Locator {
+    return this.page.getByTestId(id);
+  }
+
+  /** Does what starts a task, waits for its end, and throws what the page then shows as failed. */
+  private async task(section: Section, start: () => Promise<unknown>): Promise<void> {
+    await this.settled(TASK_TIMEOUT);
+    await this.dismiss(section);
+    const app = this.page.locator('#app');
+    const before = number(await app.getAttribute('data-ended'));
+    await start();
+    await this.page.waitForFunction(
+      ({ before, notice }) => {
+        const app = document.querySelector<HTMLElement>('#app');
+        if (!app || app.dataset['busy'] !== 'none') return false;
+        return Number(app.dataset['ended']) > before || document.querySelector(notice) !== null;
+      },
+      { before, notice: `[data-testid="failure-${section}"]` },
+      { timeout: TASK_TIMEOUT },
+    );
+    await this.throwFailure(section);
+  }
+
+  /** Takes an earlier failure off the page. */
+  private async dismiss(section: Section): Promise<void> {
+    const notice = this.at(`dismiss-${section}`);
+    if ((await notice.count()) === 0) return;
+    await notice.click();
+    await notice.waitFor({ state: 'detached' });
+  }
+
+  private async throwFailure(section: Section): Promise<void> {
+    const message = await this.failure(section);
+    if (message !== undefined) throw new PageFailure(section, (await this.failureKind(section)) ?? '', message);
+  }
+
+  private async load(options: DataOptions): Promise<DataCounts> {
+    if (options.inputColumn !== undefined) await this.at('input-column').selectOption(options.inputColumn);
+    if (options.targetColumn !== undefined) await this.at('target-column').selectOption(options.targetColumn);
+    if (options.template !== undefined) await this.at('template').fill(options.template);
+    if (options.validationFraction !== undefined) await this.at('validation-fraction').fill(String(options.validationFraction));
+    await this.task('data', () => this.at('load-data').click());
+    const summary = this.at('data-summary');
+    return {
+      train: number(await summary.getAttribute('data-train')),
+      validation: number(await summary.getAttribute('data-validation')),
+      test: number(await summary.getAttribute('data-test')),
+    };
+  }
+
+  private async trained(): Promise<TrainResult> {
+    const losses = (phase: 'reconstruction' | 'joint'): Promise<number[]> =>
+      this.page
+        .locator(`[data-testid="validation"][data-phase="${phase}"]`)
+        .evaluateAll((all) => all.map((one) => Number(one.getAttribute('data-loss'))));
+    const result = this.at('trained');
+    return {
+      losses: { reconstruction: await losses('reconstruction'), joint: await losses('joint') },
+      adapter: (await result.getAttribute('data-name')) ?? undefined,
+      stopped: (await result.getAttribute('data-stopped')) === 'true',
+    };
+  }
+
+  private async decoding({ schedule, lambdaMax, maxTokens, sampling }: DecodingOptions): Promise<void> {
+    if (schedule !== undefined) await this.at(`schedule-${schedule}`).check({ force: true });
+    if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
+    if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));
+    await this.at(sampling ? 'mode-sampled' : 'mode-greedy').check({ force: true });
+    if (!sampling) return;
+    await this.at('temperature').fill(String(sampling.temperature));
+    await this.at('top-k').fill(String(sampling.topK));
+    await this.at('top-p').fill(String(sampling.topP));
+    await this.at('sampling-seed').fill(String(sampling.seed));
+  }
+
+  private async scores(id: string): Promise<Scores> {
+    const row = this.at(id);
+    return {
+      chrf: number(await row.getAttribute('data-chrf')),
+      bleu: number(await row.getAttribute('data-bleu')),
+      exact: number(await row.getAttribute('data-exact')),
+    };
+  }
+}

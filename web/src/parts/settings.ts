@@ -1,0 +1,86 @@
+import { el } from '../dom';
+import { DEFAULT_PRESET, PRESETS } from '../presets';
+import type { TrainSettings } from '../protocol';
+import { choiceField, numberField, textField } from './fields';
+
+type Numeric = Exclude<keyof TrainSettings, 'name'>;
+
+interface Field {
+  readonly key: Numeric;
+  readonly label: string;
+  readonly hint: string;
+  readonly min: number;
+  readonly max?: number;
+  readonly step: number | 'any';
+}
+
+const FIELDS: readonly Field[] = [
+  { key: 'rank', label: 'Rank r', hint: 'Size of the adapter’s bottleneck', min: 1, step: 1 },
+  { key: 'alpha', label: 'Alpha', hint: 'The adapter’s scale is alpha / r', min: 0, step: 'any' },
+  { key: 'dropout', label: 'Dropout', hint: 'Part of each context left out', min: 0, max: 0.99, step: 'any' },
+  { key: 'kappa', label: 'Kappa', hint: 'Weight of reconstruction in phase 2', min: 0, max: 1, step: 'any' },
+  { key: 'learningRate', label: 'Learning rate', hint: 'Of Adam', min: 0, step: 'any' },
+  { key: 'reconstructionBatch', label: 'Batch, phase 1', hint: 'Rows a step', min: 1, step: 1 },
+  { key: 'jointBatch', label: 'Batch, phase 2', hint: 'Rows a step', min: 1, step: 1 },
+  { key: 'reconstructionEpochs', label: 'Epochs, phase 1', hint: 'At most', min: 1, step: 1 },
+  { key: 'jointEpochs', label: 'Epochs, phase 2', hint: 'At most', min: 1, step: 1 },
+  { key: 'validateEvery', label: 'Validate every', hint: 'Steps; the last one too', min: 1, step: 1 },
+  { key: 'patience', label: 'Patience', hint: 'Worse validations before a phase ends', min: 1, step: 1 },
+  { key: 'seed', label: 'Seed', hint: 'Decides weights, order and dropout', min: 0, step: 1 },
+];
+
+/** Presets, and every setting to be changed by hand. */
+export function settingsForm(): { element: HTMLElement; read: () => TrainSettings | undefined } {
+  const note = el('p', { class: 'note' });
+  const inputs = new Map<Numeric, HTMLInputElement>();
+
+  const apply = (id: string): void => {
+    const preset = PRESETS.find((candidate) => candidate.id === id);
+    if (!preset) return;
+    note.textContent = preset.note;
+    for (const [key, input] of inputs) input.value = String(preset.settings[key]);
+  };
+  const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
+  const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
+  const grid = el('div', { class: 'grid' });
+  for (const { key, label, hint, min, max, step } of FIELDS) {
+    const field = numberField(label, { value: 0, min, step, hint, test: `setting-${key}`, ...(max === undefined ? {} : { max }) });
+    inputs.set(key, field.control);
+    grid.append(field.element);
+  }
+  grid.addEventListener('input', () => {
+    presets.select(undefined);
+    note.textContent = 'Settings of your own.';
+  });
+  presets.select(DEFAULT_PRESET);
+  apply(DEFAULT_PRESET);
+
+  const advanced = el('details', { test: 'advanced' }, el('summary', {}, 'All settings'), grid);
+  const element = el('div', {}, el('div', { class: 'row' }, presets.element, name.element), note, advanced);
+
+  const read = (): TrainSettings | undefined => {
+    const wrong = [...inputs.values()].find((input) => !input.checkValidity());
+    if (wrong) {
+      advanced.open = true;
+      wrong.reportValidity();
+      return undefined;
+    }
+    const value = (key: Numeric): number => inputs.get(key)?.valueAsNumber ?? 0;
+    return {
+      name: name.control.value.trim() || 'Adapter',
+      rank: value('rank'),
+      alpha: value('alpha'),
+      dropout: value('dropout'),
+      kappa: value('kappa'),
+      learningRate: value('learningRate'),
+      reconstructionBatch: value('reconstructionBatch'),
+      jointBatch: value('jointBatch'),
+      reconstructionEpochs: value('reconstructionEpochs'),
+      jointEpochs: value('jointEpochs'),
+      validateEvery: value('validateEvery'),
+      patience: value('patience'),
+      seed: value('seed'),
+    };
+  };
+  return { element, read };
+}

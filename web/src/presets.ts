@@ -1,0 +1,57 @@
+import type { TrainSettings } from './protocol';
+
+/** A named choice of settings; the name of the adapter is not part of it. */
+export interface Preset {
+  readonly id: string;
+  readonly title: string;
+  readonly note: string;
+  readonly settings: Omit<TrainSettings, 'name'>;
+}
+
+const balanced: Omit<TrainSettings, 'name'> = {
+  rank: 128,
+  alpha: 128,
+  dropout: 0.1,
+  kappa: 0.2,
+  learningRate: 1e-3,
+  reconstructionBatch: 1024,
+  jointBatch: 256,
+  reconstructionEpochs: 20,
+  jointEpochs: 6,
+  validateEvery: 10,
+  patience: 2,
+  seed: 1,
+};
+
+export const PRESETS: readonly Preset[] = [
+  {
+    id: 'quick',
+    title: 'Quick',
+    note: 'A first look: a small adapter and few epochs.',
+    settings: { ...balanced, rank: 64, alpha: 64, reconstructionEpochs: 6, jointEpochs: 3 },
+  },
+  {
+    id: 'balanced',
+    title: 'Balanced',
+    note: 'A good adapter from some hundreds or thousands of pairs.',
+    settings: balanced,
+  },
+  {
+    id: 'paper',
+    title: 'Paper',
+    note: 'The settings of the PEMA paper: large batches, many epochs, for large data and a fast GPU.',
+    settings: {
+      ...balanced,
+      rank: 512,
+      alpha: 512,
+      dropout: 0.2,
+      reconstructionBatch: 20480,
+      jointBatch: 2048,
+      reconstructionEpochs: 50,
+      jointEpochs: 20,
+      validateEvery: 100,
+    },
+  },
+];
+
+export const DEFAULT_PRESET = 'balanced';
