@@ -1,5 +1,7 @@
 //! Checkpoints: everything that resuming needs but the memory and the head, as safetensors bytes.
 
+use std::fmt;
+
 use burn::tensor::{Device, Tensor};
 use pema_core::id::ContentHash;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use crate::memory::{Memory, Rows};
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
 use crate::train::adam::Moments;
 use crate::train::progress::Place;
-use crate::train::trainer::check_fit;
+use crate::train::start::check_fit;
 use crate::train::{LossRecord, Objective, Phase, TrainError, Trainer, Weights};
 
 /// The file's kind, in its header.
@@ -20,7 +22,7 @@ const FORMAT: &str = "pema-checkpoint";
 const VERSION: u32 = 1;
 
 /// Training at rest. Only [`Trainer::resume`] looks inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint(Vec<u8>);
 
 impl Checkpoint {
@@ -37,6 +39,13 @@ impl Checkpoint {
     /// What to store, by value.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+}
+
+// By hand, so that no log shows weights or losses.
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({} bytes)", self.0.len())
     }
 }
 

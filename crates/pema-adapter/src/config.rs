@@ -60,6 +60,15 @@ impl AdapterConfig {
         self.alpha / self.rank as f64
     }
 
+    /// The settings to 15 significant digits, which JSON carries exactly (17 it does not, see
+    /// serde_json's `float_roundtrip`), so that resumed training goes on with the very same ones.
+    pub(crate) fn rounded(mut self) -> Self {
+        for value in [&mut self.alpha, &mut self.dropout, &mut self.kappa, &mut self.lr] {
+            *value = format!("{value:.14e}").parse().unwrap_or(*value);
+        }
+        self
+    }
+
     /// Says which setting cannot work, if any.
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (name, count) in [

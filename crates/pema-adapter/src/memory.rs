@@ -1,5 +1,7 @@
 //! The external memory as training reads it: rows of `h`, their targets, and which row is for what.
 
+use std::fmt;
+
 use half::f16;
 use pema_core::id::{ContentHash, ContentHasher, TokenId};
 
@@ -51,7 +53,7 @@ pub enum RowsError {
 }
 
 /// Rows in host memory, row-major, as [`f16`] (what shards hold) or `f32`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct HostRows<T = f16> {
     d: usize,
     values: Vec<T>,
@@ -90,7 +92,7 @@ impl<T: Copy + Into<f32>> Rows for HostRows<T> {
 }
 
 /// `E = {(f(c_i), y_i)}`, divided into rows to learn from and rows to validate on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Memory<R> {
     rows: R,
     y: Vec<TokenId>,
@@ -154,6 +156,21 @@ impl<R: Rows> Memory<R> {
             hasher.update(&target.0.to_le_bytes());
         }
         hasher.finish()
+    }
+}
+
+// By hand, so that no log shows a row or a target.
+impl<T> fmt::Debug for HostRows<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostRows").field("d", &self.d).finish_non_exhaustive()
+    }
+}
+
+// By hand, so that no log shows a row or a target.
+impl<R> fmt::Debug for Memory<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (train, valid) = (self.train.len(), self.valid.len());
+        f.debug_struct("Memory").field("train", &train).field("valid", &valid).finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,13 @@
-//! The weights that training starts from.
+//! What training starts from: its weights, and a memory that fits the head.
 
 use burn::tensor::Device;
+use pema_core::id::TokenId;
 
-use super::Weights;
+use super::{TrainError, Weights};
 use crate::config::AdapterConfig;
+use crate::head::Head;
+use crate::head_loss::LossError;
+use crate::memory::{Memory, Rows};
 use crate::random::uniform;
 use crate::tensor_file::Matrix;
 
@@ -45,5 +49,16 @@ impl InitialWeights {
         let b = |values| Matrix { shape: [r, d], values }.upload(device);
         let reconstruction = Weights { a: a(self.a_rct), b: b(self.b_rct) };
         (reconstruction, Weights { a: a(self.a), b: b(self.b_pd) })
+    }
+}
+
+/// A memory that the head cannot judge is refused before any step.
+pub(crate) fn check_fit<R: Rows>(memory: &Memory<R>, head: &Head) -> Result<(), TrainError> {
+    if memory.d() != head.d() {
+        return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });
+    }
+    match memory.largest_target() {
+        Some(TokenId(id)) if id as usize >= head.v() => Err(LossError::Target { target: TokenId(id), v: head.v() }.into()),
+        _ => Ok(()),
     }
 }

@@ -1,25 +1,26 @@
 //! The trainer: section 3 of the paper, a step a call.
 
+use std::fmt;
+
 use burn::tensor::Device;
-use pema_core::id::{ContentHash, TokenId};
+use pema_core::id::ContentHash;
 
 use super::adam::{Moments, adam_step};
 use super::progress::{Place, Tally};
-use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, Weights};
+use super::start::check_fit;
+use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, Phase, Progress, TrainError, Weights};
 use crate::adapter::{Adapter, AdapterOrigin};
-use crate::config::{AdapterConfig, ConfigError};
+use crate::config::AdapterConfig;
 use crate::head::Head;
-use crate::head_loss::LossError;
 use crate::memory::{Memory, Rows, RowsError};
 use crate::random::{drop_out, epoch_order};
-use crate::tensor_file::{Matrix, ReadError};
+use crate::tensor_file::Matrix;
 
 /// Trains an adapter: call [`Trainer::step`] until [`Progress::done`].
 ///
 /// A dropped [`Trainer::step`] future leaves the trainer as it was, so that a caller may stop at
 /// any time. On a device with deterministic matrix products (flex), the weights depend on nothing
 /// but the arguments, also across [`Trainer::checkpoint`] and [`Trainer::resume`].
-#[derive(Debug)]
 pub struct Trainer<R> {
     pub(crate) config: AdapterConfig,
     pub(crate) memory: Memory<R>,
@@ -64,6 +65,7 @@ impl<R: Rows> Trainer<R> {
         device: Device,
         start: InitialWeights,
     ) -> Result<Self, TrainError> {
+        let config = config.rounded();
         config.validate()?;
         check_fit(&memory, &head)?;
         let (d, r) = (memory.d(), config.rank);
@@ -280,74 +282,17 @@ impl<R: Rows> Trainer<R> {
     }
 }
 
+// By hand, so that no log shows losses or the order of rows.
+impl<R> fmt::Debug for Trainer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trainer").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 /// Refuses losses that have left the numbers.
 pub(super) fn finite(losses: Losses, phase: Phase) -> Result<Losses, TrainError> {
     match losses.loss.is_finite() {
         true => Ok(losses),
         false => Err(TrainError::Diverged { phase }),
-    }
-}
-
-/// A memory that the head cannot judge is refused before any step.
-pub(crate) fn check_fit<R: Rows>(memory: &Memory<R>, head: &Head) -> Result<(), TrainError> {
-    if memory.d() != head.d() {
-        return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });
-    }
-    match memory.largest_target() {
-        Some(TokenId(id)) if id as usize >= head.v() => Err(LossError::Target { target: TokenId(id), v: head.v() }.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Training that cannot start or go on.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum TrainError {
-    /// A setting cannot work.
-    #[error("the settings: {0}")]
-    Config(#[from] ConfigError),
-    /// The memory was extracted from a model with another head.
-    #[error("the memory's rows have {memory} entries, the LM head's {head}; extract it again")]
-    OtherModel {
-        /// The memory's `d`.
-        memory: usize,
-        /// The head's `d`.
-        head: usize,
-    },
-    /// Initial weights of the wrong size.
-    #[error("initial `{name}` has {found} entries, expected {expected}")]
-    InitialWeights {
-        /// The matrix.
-        name: &'static str,
-        /// Entries it has.
-        found: usize,
-        /// `d r`.
-        expected: usize,
-    },
-    /// A batch has no loss.
-    #[error(transparent)]
-    Loss(#[from] LossError),
-    /// The memory failed.
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    /// The device failed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The loss is infinite or NaN. The weights of the step before are kept.
-    #[error("training diverged in the {phase:?} phase; lower the learning rate")]
-    Diverged {
-        /// The phase.
-        phase: Phase,
-    },
-    /// Training was over already.
-    #[error("training is over")]
-    Done,
-}
-
-impl From<ObjectiveError> for TrainError {
-    fn from(error: ObjectiveError) -> Self {
-        match error {
-            ObjectiveError::Loss(error) => error.into(),
-            ObjectiveError::Read(error) => error.into(),
-        }
     }
 }

@@ -85,7 +85,7 @@ pub fn small_config() -> AdapterConfig {
 /// 40 rows of 8 entries, of which every fifth validates.
 pub fn small_memory() -> Memory<HostRows<f32>> {
     let rows = HostRows::new(8, noise(40 * 8, 1.0, 3)).unwrap();
-    let y = (0..40).map(|i| TokenId(i * 7 % 21)).collect();
+    let y = (0..40).map(|i| TokenId(i * 8 % 21)).collect();
     let (valid, train) = (0..40).partition(|i| i % 5 == 0);
     Memory::new(rows, y, train, valid).unwrap()
 }

@@ -1,0 +1,60 @@
+//! Why training stops.
+
+use super::{ObjectiveError, Phase};
+use crate::config::ConfigError;
+use crate::head_loss::LossError;
+use crate::memory::RowsError;
+use crate::tensor_file::ReadError;
+
+/// Training that cannot start or go on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrainError {
+    /// A setting cannot work.
+    #[error("the settings: {0}")]
+    Config(#[from] ConfigError),
+    /// The memory was extracted from a model with another head.
+    #[error("the memory's rows have {memory} entries, the LM head's {head}; extract it again")]
+    OtherModel {
+        /// The memory's `d`.
+        memory: usize,
+        /// The head's `d`.
+        head: usize,
+    },
+    /// Initial weights of the wrong size.
+    #[error("initial `{name}` has {found} entries, expected {expected}")]
+    InitialWeights {
+        /// The matrix.
+        name: &'static str,
+        /// Entries it has.
+        found: usize,
+        /// `d r`.
+        expected: usize,
+    },
+    /// A batch has no loss.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// The memory failed.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The device failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The loss is infinite or NaN. The weights of the step before are kept.
+    #[error("training diverged in the {phase:?} phase; lower the learning rate")]
+    Diverged {
+        /// The phase.
+        phase: Phase,
+    },
+    /// Training was over already.
+    #[error("training is over")]
+    Done,
+}
+
+impl From<ObjectiveError> for TrainError {
+    fn from(error: ObjectiveError) -> Self {
+        match error {
+            ObjectiveError::Loss(error) => error.into(),
+            ObjectiveError::Read(error) => error.into(),
+        }
+    }
+}
