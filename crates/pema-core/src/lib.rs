@@ -4,15 +4,22 @@
 //! - [`wire`]: the `/v1` messages and generation frames
 //! - [`memory`]: shards of an external memory, checked as they are read
 //! - [`schedule`]: Gradual Unrolling and log-space mixing
+//! - [`sampling`]: greedy and sampled choice of the next token
 //! - [`data`]: pairs from JSONL, CSV and TSV, templates and splits
 //! - [`align`]: joining a memory's rows with the local targets
 //! - [`text`]: the tokenizer both sides share
-//! - [`metrics`]: BLEU and chrF
+//! - [`prepare`]: pairs made into prompts and targets within a model's limits
+//! - [`metrics`]: BLEU, chrF and exact match
 //!
 //! No GPU, no I/O, no Burn.
 
 pub mod align;
+pub mod data;
 pub mod id;
 pub mod memory;
+pub mod metrics;
+pub mod prepare;
+pub mod sampling;
 pub mod schedule;
+pub mod text;
 pub mod wire;

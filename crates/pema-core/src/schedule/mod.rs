@@ -4,6 +4,9 @@
 //! `p_t = lambda_t * p_PEMA + (1 - lambda_t) * p_PLM` for `t = 0, 1, …`, the tokens generated so
 //! far. PEMA (arXiv 2311.08590), section 3.4.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

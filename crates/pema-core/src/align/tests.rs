@@ -1,0 +1,98 @@
+use super::*;
+use proptest::prelude::*;
+
+const EOS: TokenId = TokenId(2);
+
+/// Targets of the given lengths, EOS among them, whose tokens tell prompt and place.
+fn targets(lengths: &[usize]) -> Targets {
+    let target = |(prompt, &len): (usize, &usize)| {
+        let words = (0..len - 1).map(|i| TokenId((100 * (prompt + 1) + i) as u32));
+        words.chain([EOS]).collect()
+    };
+    Targets::new(lengths.iter().enumerate().map(target).collect(), EOS).unwrap()
+}
+
+/// `prompt` and `step` columns of prompts from `first` on, with these numbers of steps.
+fn columns(first: u32, steps: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let prompt = (first..).zip(steps).flat_map(|(p, &k)| vec![p; k as usize]).collect();
+    (prompt, steps.iter().flat_map(|&k| 0..k).collect())
+}
+
+fn join_all(shards: &[(Vec<u32>, Vec<u32>)], targets: &Targets) -> Result<Joined, AlignError> {
+    join(shards.iter().map(|(prompt, step)| (prompt.as_slice(), step.as_slice())), targets)
+}
+
+#[test]
+fn rows_meet_targets_by_position_and_rows_past_the_end_are_unused() {
+    let shards = [columns(0, &[4]), columns(1, &[4, 4])];
+    let joined = join_all(&shards, &targets(&[2, 3, 1])).unwrap();
+    let row = |shard, row| RowRef { shard, row };
+    assert_eq!(joined.rows, [row(0, 0), row(0, 1), row(1, 0), row(1, 1), row(1, 2), row(1, 4)]);
+    assert_eq!(joined.y, [100, 2, 200, 201, 2, 2].map(TokenId));
+    assert_eq!(joined.prompt, [0, 0, 1, 1, 1, 2]);
+}
+
+#[test]
+fn filter_keeps_one_side_of_a_split() {
+    let joined = join_all(&[columns(0, &[4, 4])], &targets(&[2, 1])).unwrap();
+    let kept = joined.filter(|prompt| prompt == 1);
+    assert_eq!((kept.rows, kept.y), (vec![RowRef { shard: 0, row: 4 }], vec![EOS]));
+}
+
+#[test]
+fn target_longer_than_its_rows_is_named() {
+    let error = join_all(&[columns(0, &[4, 4])], &targets(&[2, 6])).unwrap_err();
+    assert_eq!(error, AlignError::TooLong { prompt: 1, tokens: 6, rows: 4 });
+}
+
+#[test]
+fn missing_and_unknown_prompts_are_named() {
+    let error = join_all(&[columns(0, &[4])], &targets(&[2, 2])).unwrap_err();
+    assert_eq!(error, AlignError::MissingPrompt { prompt: 1 });
+    let error = join_all(&[columns(0, &[4, 4])], &targets(&[2])).unwrap_err();
+    assert_eq!(error, AlignError::UnknownPrompt { prompt: 1, targets: 1 });
+}
+
+#[test]
+fn repeated_shards_are_refused() {
+    let error = join_all(&[columns(0, &[4]), columns(0, &[4])], &targets(&[2])).unwrap_err();
+    assert_eq!(error, AlignError::Step { prompt: 0, expected: 4, found: 0 });
+}
+
+#[test]
+fn columns_of_different_lengths_are_refused() {
+    let targets = targets(&[2]);
+    let error = Joiner::new(&targets).add(7, &[0, 0], &[0]).unwrap_err();
+    assert_eq!(error, AlignError::Columns { shard: 7, prompts: 2, steps: 1 });
+}
+
+#[test]
+fn targets_must_end_in_eos() {
+    let error = Targets::new(vec![vec![EOS], vec![TokenId(5)]], EOS).unwrap_err();
+    assert_eq!(error, AlignError::NoEos { prompt: 1 });
+    assert_eq!(Targets::new(vec![vec![]], EOS).unwrap_err(), AlignError::NoEos { prompt: 0 });
+}
+
+#[test]
+fn budgets_hide_lengths_within_a_bucket() {
+    assert_eq!(targets(&[1, 16, 17, 40]).budgets(), [16, 16, 32, 48]);
+    assert_eq!(step_budget(0), 16);
+}
+
+proptest! {
+    #[test]
+    fn bucketed_memories_join_completely(lengths in prop::collection::vec(1usize..40, 1..12), cut in 0usize..12) {
+        let targets = targets(&lengths);
+        let budgets = targets.budgets();
+        let (first, second) = budgets.split_at(cut.min(budgets.len()));
+        // Shards may arrive in any order.
+        let mut joiner = Joiner::new(&targets);
+        let (prompt, step) = columns(first.len() as u32, second);
+        let mut joined = joiner.add(1, &prompt, &step).unwrap();
+        let (prompt, step) = columns(0, first);
+        joined.append(joiner.add(0, &prompt, &step).unwrap());
+        joiner.finish().unwrap();
+        prop_assert_eq!(joined.y.len(), targets.pairs());
+        prop_assert_eq!(joined.y.iter().filter(|y| **y == EOS).count(), targets.prompts());
+    }
+}

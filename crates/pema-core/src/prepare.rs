@@ -1,0 +1,155 @@
+//! Pairs made ready for a model: prompts for its service, targets that stay.
+
+use thiserror::Error;
+
+use crate::{
+    align::{AlignError, Targets, step_budget},
+    data::{Pair, Template},
+    id::TokenId,
+    text::{TextError, Tokenizer},
+    wire::{CreateMemory, MemoryKind, ModelCard, PromptSpec},
+};
+
+/// Pairs, tokenized and within the limits of a model card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// One for each pair, in order.
+    pub prompts: Vec<PromptSpec>,
+    /// Their targets.
+    pub targets: Targets,
+}
+
+/// Why pairs cannot be used with a model.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// Text that the tokenizer cannot take.
+    #[error("{place}: {source}")]
+    Text {
+        /// Which text.
+        place: String,
+        /// Why.
+        source: TextError,
+    },
+    /// No text at all.
+    #[error("{place} is empty: write something to continue from")]
+    EmptyInput {
+        /// Which text.
+        place: String,
+    },
+    /// A prompt beyond the service's limit.
+    #[error("{place} has {tokens} tokens in its template and the service accepts {most}: shorten it")]
+    PromptTooLong {
+        /// Which prompt.
+        place: String,
+        /// Its length.
+        tokens: usize,
+        /// The limit.
+        most: u32,
+    },
+    /// Prompt and target beyond the model's context, or the target beyond the service's limit.
+    #[error(
+        "{place} needs {steps} steps after {tokens} prompt tokens, and the service takes at most {most} steps and \
+         {context} tokens in all: shorten it"
+    )]
+    PairTooLong {
+        /// Which pair.
+        place: String,
+        /// Its step budget.
+        steps: u32,
+        /// Its prompt's length.
+        tokens: usize,
+        /// The service's limit on steps.
+        most: u32,
+        /// The model's context.
+        context: u32,
+    },
+    /// More than the service extracts at once.
+    #[error(
+        "these are {prompts} prompts with {rows} rows, and the service accepts {max_prompts} prompts and {max_rows} rows: use fewer pairs"
+    )]
+    TooMany {
+        /// Prompts.
+        prompts: usize,
+        /// Rows asked for.
+        rows: u64,
+        /// The limit on prompts.
+        max_prompts: u32,
+        /// The limit on rows.
+        max_rows: u64,
+    },
+    /// A target without its end.
+    #[error(transparent)]
+    Align(#[from] AlignError),
+}
+
+impl Prepared {
+    /// Puts each input into the template and tokenizes prompts and targets.
+    ///
+    /// # Errors
+    /// [`PrepareError`] names the first pair that the model or its service cannot take.
+    pub fn new(pairs: &[Pair], template: &Template, tokenizer: &Tokenizer, card: &ModelCard) -> Result<Self, PrepareError> {
+        let (mut prompts, mut targets) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+        for (number, pair) in (1..).zip(pairs) {
+            let text = template.render(&pair.input);
+            let tokens = prompt_tokens(&pair.input, &format!("the input of pair {number}"), template, tokenizer, card)?;
+            let target = tokenizer
+                .encode_target(&text, &pair.target, card.eos)
+                .map_err(|source| PrepareError::Text { place: format!("the target of pair {number}"), source })?;
+            let steps = step_budget(target.len());
+            let context = card.context_length;
+            let most = card.limits.max_steps;
+            if steps > most || tokens.len() + steps as usize > context as usize {
+                let place = format!("pair {number}");
+                return Err(PrepareError::PairTooLong { place, steps, tokens: tokens.len(), most, context });
+            }
+            prompts.push(PromptSpec { tokens, steps });
+            targets.push(target);
+        }
+        let prepared = Self { prompts, targets: Targets::new(targets, card.eos)? };
+        prepared.check_amount(card)?;
+        Ok(prepared)
+    }
+
+    /// Rows that the service will be asked for: step budgets added up.
+    pub fn rows(&self) -> u64 {
+        self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum()
+    }
+
+    /// The request for the memory of these prompts.
+    pub fn request(&self, kind: MemoryKind) -> CreateMemory {
+        CreateMemory { kind, prompts: self.prompts.clone() }
+    }
+
+    fn check_amount(&self, card: &ModelCard) -> Result<(), PrepareError> {
+        let (prompts, rows) = (self.prompts.len(), self.rows());
+        let (max_prompts, max_rows) = (card.limits.max_prompts, card.limits.max_rows);
+        if prompts as u64 > u64::from(max_prompts) || rows > max_rows {
+            return Err(PrepareError::TooMany { prompts, rows, max_prompts, max_rows });
+        }
+        Ok(())
+    }
+}
+
+/// The prompt of one input, as the service will read it.
+///
+/// # Errors
+/// [`PrepareError`] begins with `place` when the input is empty, unencodable or too long.
+pub fn prompt_tokens(
+    input: &str,
+    place: &str,
+    template: &Template,
+    tokenizer: &Tokenizer,
+    card: &ModelCard,
+) -> Result<Vec<TokenId>, PrepareError> {
+    let place = || place.to_owned();
+    if input.trim().is_empty() {
+        return Err(PrepareError::EmptyInput { place: place() });
+    }
+    let tokens = tokenizer.encode_prompt(&template.render(input), card.bos);
+    let tokens = tokens.map_err(|source| PrepareError::Text { place: place(), source })?;
+    let most = card.limits.max_prompt_tokens;
+    if tokens.len() > most as usize {
+        return Err(PrepareError::PromptTooLong { place: place(), tokens: tokens.len(), most });
+    }
+    Ok(tokens)
+}
