@@ -31,6 +31,7 @@ pub struct Batch {
 
 /// What one phase minimises.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a trainer has one")]
 pub enum Objective {
     /// Phase 1: `L_rct`.
     Reconstruction {
