@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import type { Plugin } from 'vite';
 
@@ -8,7 +9,12 @@ const allowInlineStylesInDev: Plugin = {
   transformIndexHtml: (html) => html.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'"),
 };
 
+/** The wasm package: another one for the build with planted leaks, which only tests use. */
+const wasmPackage = process.env['PEMA_PKG'];
+const alias = wasmPackage ? [{ find: /^.*\/pkg\/pema_web$/, replacement: join(wasmPackage, 'pema_web.js') }] : [];
+
 export default defineConfig({
+  resolve: { alias },
   // Relative, so that the site can be hosted under any path of any static server.
   base: './',
   plugins: [allowInlineStylesInDev],

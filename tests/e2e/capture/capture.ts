@@ -72,8 +72,10 @@ function understandOne(raw: Buffer, received: Buffer): Exchange[] {
 }
 
 function decoded({ request, messages }: Exchange, where: string): Sent[] {
-  const place = `${where}, ${request.method} ${request.target}`;
+  const { method, target, headers } = request;
+  const place = `${where}, ${method} ${target}`;
   return [
+    { where: `${place}, target and headers`, bytes: Buffer.from([target, ...headers.flat()].join('\n'), 'latin1') },
     { where: `${place}, body`, bytes: request.body },
     ...messages.map(({ kind, payload }, i) => ({ where: `${place}, ${kind} message ${i}`, bytes: payload })),
   ].filter(({ bytes }) => bytes.length > 0);

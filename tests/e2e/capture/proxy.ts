@@ -10,8 +10,11 @@ export interface Recording {
   readonly received: Buffer[];
 }
 
-/** Changes bytes on their way to the tab; `sent` is what the tab sent on this connection so far. */
-export type Tamper = (bytes: Buffer, sent: Buffer) => Buffer;
+/**
+ * Changes bytes on their way to the tab, or cuts the connection; `sent` is what the tab sent on it
+ * so far.
+ */
+export type Tamper = (bytes: Buffer, sent: Buffer) => Buffer | 'cut';
 
 export class RecordingProxy {
   readonly #server: Server;
@@ -61,16 +64,19 @@ export class RecordingProxy {
     });
     this.#pipe(service, tab, (bytes) => {
       const changed = this.tamper?.(bytes, Buffer.concat(recording.sent)) ?? bytes;
+      if (changed === 'cut') return undefined;
       recording.received.push(changed);
       return changed;
     });
   }
 
-  #pipe(from: Socket, to: Socket, through: (bytes: Buffer) => Buffer): void {
+  #pipe(from: Socket, to: Socket, through: (bytes: Buffer) => Buffer | undefined): void {
     this.#sockets.add(from);
     from.setNoDelay(true);
     from.on('data', (bytes) => {
-      if (!to.write(through(bytes))) from.pause();
+      const passed = through(bytes);
+      if (!passed) return void [from, to].forEach((socket) => socket.destroy());
+      if (!to.write(passed)) from.pause();
     });
     to.on('drain', () => from.resume());
     from.on('end', () => to.end());

@@ -44,6 +44,11 @@ export class Service {
     return this.proxy.url;
   }
 
+  /** Its address past the proxy, for the tests' own questions. */
+  get direct(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
   /** Starts it again on the same data; the address stays. */
   async restart(): Promise<void> {
     const { origins, key } = this.#options;

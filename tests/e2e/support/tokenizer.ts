@@ -10,7 +10,7 @@ import { TEMPLATE } from './data';
 /** What these tests read of a model card. */
 interface Card {
   readonly model: string;
-  readonly bos: number | null;
+  readonly bos?: number | null;
   readonly eos: number;
 }
 
@@ -47,7 +47,8 @@ export class ModelTexts {
     const text = template.replace('{input}', () => input);
     const [before, whole] = [this.encode(text), this.encode(`${text} ${target}`)];
     const ids = [...whole.slice(before.length), this.card.eos];
-    const bos = this.card.bos === null || before[0] === this.card.bos ? [] : [this.card.bos];
-    return { prompt: { tokens: [...bos, ...before], steps: [Math.ceil(ids.length / BUCKET) * BUCKET] }, target: ids };
+    const { bos } = this.card;
+    const start = typeof bos === 'number' && before[0] !== bos ? [bos] : [];
+    return { prompt: { tokens: [...start, ...before], steps: [Math.ceil(ids.length / BUCKET) * BUCKET] }, target: ids };
   }
 }

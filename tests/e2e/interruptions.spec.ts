@@ -1,0 +1,109 @@
+// Altered bytes, a service that dies, a full disk: nothing that was downloaded or trained is lost.
+
+import { understand } from './capture/capture';
+import type { Tamper } from './capture/proxy';
+import type { PemaPage } from './page';
+import { samplePairs, TEMPLATE, writePairs } from './support/data';
+import { failureOf } from './support/failing';
+import { expect, test } from './support/fixtures';
+import { Service } from './support/service';
+
+const SHARD = /GET (\/v1\/memories\/[0-9a-f]{32}\/shards\/\d+) HTTP[^]*$/;
+
+/** Applies to the answer of the latest request if that is for a shard. */
+const onShards = (change: (bytes: Buffer) => Buffer | 'cut'): Tamper => (bytes, sent) => {
+  const text = sent.toString('latin1');
+  const latest = text.slice(Math.max(text.lastIndexOf('\r\n\r\n', text.length - 5), 0));
+  // Heads come alone or before some of the body; what is long is body at its end.
+  return SHARD.test(latest) && bytes.length > 1500 ? change(bytes) : bytes;
+};
+
+async function loadSome(pema: PemaPage, service: Service, folder: string, count: number): Promise<void> {
+  await pema.connect(service.url);
+  const train = writePairs(folder, 'train.jsonl', samplePairs('train', count));
+  await pema.loadFiles({ train }, { template: TEMPLATE, validationFraction: 0.34 });
+}
+
+test.describe('with a service of its own', () => {
+  let service: Service;
+
+  test.beforeEach(async ({ site }, info) => {
+    info.setTimeout(6 * 60_000);
+    service = await Service.start({ origins: [site.origin] });
+  });
+  test.afterEach(() => service.close());
+
+  test('an altered shard is refused and downloaded again', async ({ openTab, folder }) => {
+    const pema = await openTab(service);
+    await loadSome(pema, service, folder, 3);
+    service.proxy.tamper = onShards((bytes) => {
+      const altered = Buffer.from(bytes);
+      altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+      return altered;
+    });
+    const failure = await failureOf(pema.downloadMemory());
+    expect(failure).toMatchObject({ section: 'memory', kind: 'altered' });
+    expect(failure.message).toMatch(/altered.*try again/s);
+    service.proxy.tamper = undefined;
+    expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+  });
+
+  test('a torn shard is downloaded again', async ({ openTab, folder }) => {
+    const pema = await openTab(service);
+    await loadSome(pema, service, folder, 3);
+    let cuts = 0;
+    service.proxy.tamper = onShards((bytes) => (cuts++ === 0 ? 'cut' : bytes));
+    expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+    expect(cuts).toBeGreaterThan(1);
+  });
+
+  test('a download goes on where it was when the service dies and comes back', async ({ openTab, folder }) => {
+    const pema = await openTab(service);
+    // Two shards of 4 MiB.
+    await loadSome(pema, service, folder, 200);
+    let died: Promise<void> | undefined;
+    service.proxy.tamper = (bytes, sent) => {
+      // The second shard is asked for once the first is stored.
+      if (/shards\/1 HTTP/.test(sent.toString('latin1'))) died ??= service.kill();
+      return died ? 'cut' : bytes;
+    };
+    const download = pema.downloadMemory().catch((error: unknown) => error);
+    await expect.poll(() => died !== undefined, { timeout: 180_000 }).toBe(true);
+    await died;
+    service.proxy.tamper = undefined;
+    await service.restart();
+    // The tab waits for a while by itself; after that it says so and the user tries again.
+    const outcome = await download;
+    const memory = outcome instanceof Error ? await pema.downloadMemory() : outcome;
+    expect(memory).toMatchObject({ cached: false });
+    const { exchanges } = understand(service.proxy.recordings, 'service');
+    const whole = exchanges.filter(({ request, response }) => /shards\/0$/.test(request.target) && response?.status === 200 && response.complete);
+    expect(whole.filter(({ request }) => request.method === 'GET')).toHaveLength(1);
+  });
+
+  test('generation goes on after the service died', async ({ openTab, folder }) => {
+    const pema = await openTab(service);
+    await loadSome(pema, service, folder, 3);
+    const generation = failureOf(pema.generate('tell me a long story about a dog', { maxTokens: 400 }));
+    await expect(pema.at('tokens-plm')).not.toBeEmpty({ timeout: 60_000 });
+    await service.kill();
+    const failure = await generation;
+    expect(failure).toMatchObject({ section: 'generate', kind: 'unreachable' });
+    await service.restart();
+    expect((await pema.generate('hello', { maxTokens: 4 })).plm).not.toBe('');
+  });
+});
+
+test('a full disk says so, and the download goes on when there is room', async ({ openTab, service, site, folder }) => {
+  const pema = await openTab(service);
+  await loadSome(pema, service, folder, 3);
+  const { page } = pema;
+  const session = await page.context().newCDPSession(page);
+  const used = await page.evaluate(async () => (await navigator.storage.estimate()).usage ?? 0);
+  await session.send('Storage.overrideQuotaForOrigin', { origin: site.origin, quotaSize: used + 1024 });
+  const failure = await failureOf(pema.downloadMemory());
+  expect(failure).toMatchObject({ section: 'memory', kind: 'storage-full' });
+  expect(failure.message).toContain('storage for this site is full');
+  await session.send('Storage.overrideQuotaForOrigin', { origin: site.origin });
+  expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+});

@@ -1,0 +1,119 @@
+// The privacy capture: every byte that a tab sends from Connect to the end of Train.
+
+import { understand } from './capture/capture';
+import type { PemaPage } from './page';
+import { promptsAskedFor, violations } from './privacy/allowlist';
+import { Canaries } from './privacy/canaries';
+import { siteViolations } from './privacy/site';
+import { weightsOf } from './support/adapter';
+import { canaryPairs, TEMPLATE, writePairs } from './support/data';
+import { LEAKY_SITE, SITE } from './support/environment';
+import { expect, test } from './support/fixtures';
+import { Service } from './support/service';
+import { TINY } from './support/settings';
+import { Site } from './support/site';
+import { ModelTexts } from './support/tokenizer';
+
+interface Findings {
+  /** What is not on the allow-list. */
+  readonly calls: readonly string[];
+  /** Secrets. */
+  readonly secrets: readonly string[];
+  /** Whether every prompt was seen, without which a clean capture proves nothing. */
+  readonly sawAllPrompts: boolean;
+  readonly canaries: number;
+}
+
+/** Does the job up to the end of Train, and looks at what was sent. */
+async function captureJob(pema: PemaPage, service: Service, site: Site, folder: string, trainFile: string): Promise<Findings> {
+  const [train, dev] = [canaryPairs('train', 8), canaryPairs('dev', 3)];
+  const words = [...train.words, ...dev.words];
+  // New words in each run: this is what to look for when one fails.
+  console.log(`canaries: ${words.slice(0, 3).join(' ')} …`);
+  const files = { train: writePairs(folder, trainFile, train.pairs), validation: writePairs(folder, 'dev.jsonl', dev.pairs) };
+
+  await pema.connect(service.url);
+  await pema.loadFiles(files, { template: TEMPLATE });
+  await pema.downloadMemory();
+  await pema.train({ ...TINY, name: 'canary' });
+  const toService = understand(service.proxy.recordings, 'service');
+  const toSite = understand(site.proxy.recordings, 'site');
+  const weights = weightsOf(await pema.exportAdapter());
+  expect(weights.length).toBeGreaterThan(1000);
+
+  const texts = await ModelTexts.of(service.direct);
+  const pairs = [...train.pairs, ...dev.pairs].map((pair) => texts.pair(pair));
+  const canaries = new Canaries({
+    words,
+    targets: pairs.map(({ target }) => target),
+    prompts: pairs.map(({ prompt }) => prompt.tokens),
+    weights,
+  });
+  const { origin } = site;
+  const page = new URL(pema.page.url());
+  const allowed = { host: new URL(service.url).host, origin, key: undefined, model: texts.card.model, prompts: pairs.map(({ prompt }) => prompt) };
+  const asked = promptsAskedFor(toService);
+  return {
+    calls: [
+      ...violations(toService, allowed),
+      ...siteViolations(toSite, site.files, page.pathname + page.search, { host: page.host, origin, key: undefined }),
+    ],
+    secrets: canaries.find([...toService.sent, ...toSite.sent]),
+    sawAllPrompts: pairs.every(({ prompt }) => asked.has(JSON.stringify(prompt.tokens))),
+    canaries: canaries.size,
+  };
+}
+
+test.describe('from Connect to the end of Train', () => {
+  let service: Service;
+  let site: Site;
+
+  // Servers of their own: what other tests' tabs sent is not in these recordings.
+  test.beforeEach(async ({}, info) => {
+    info.setTimeout(5 * 60_000);
+    site = await Site.serve(info.title.startsWith('a planted leak') ? LEAKY_SITE : SITE);
+    service = await Service.start({ origins: [site.origin] });
+  });
+  test.afterEach(async () => {
+    await service.close();
+    await site.close();
+  });
+
+  test('nothing leaves the tab but what the design allows', async ({ openTab, folder }) => {
+    const pema = await openTab(service, { site });
+    // Requests that would bypass the recording.
+    const elsewhere: string[] = [];
+    pema.page.context().on('request', (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (protocol !== 'blob:' && protocol !== 'data:' && ![site.origin, service.url].includes(origin)) elsewhere.push(request.url());
+    });
+    const { calls, secrets, sawAllPrompts, canaries } = await captureJob(pema, service, site, folder, 'train.jsonl');
+    expect(secrets).toEqual([]);
+    expect(calls).toEqual([]);
+    expect(elsewhere).toEqual([]);
+    expect(sawAllPrompts).toBe(true);
+    expect(canaries).toBeGreaterThan(1000);
+
+    await test.step('the page lists exactly the requests that were made', async () => {
+      const { exchanges } = understand(service.proxy.recordings, 'service');
+      const made = exchanges.filter(({ request }) => request.method !== 'OPTIONS');
+      const recorded = made.map(({ request }) => `${request.method} ${request.target}, ${request.body.length} bytes`);
+      const listed = (await pema.ledger()).map(({ request, sent }) => `${request}, ${sent} bytes`);
+      expect(listed.sort()).toEqual(recorded.sort());
+    });
+  });
+
+  const LEAKS = [
+    { kind: 'text-in-query', secret: /^the word .*GET \/healthz/, call: /healthz\?q=.*not a call/ },
+    { kind: 'ids-in-body', secret: /^the target's ids .*POST \/v1\/memories, body/, call: /POST \/v1\/memories: .*fields/ },
+    { kind: 'adapter-in-frame', secret: /^weights .*GET \/v1\/generate, binary message/, call: /generate: 1 messages of a stream/ },
+  ];
+  for (const { kind, secret, call } of LEAKS) {
+    test(`a planted leak is found: ${kind}`, async ({ openTab, folder }) => {
+      const pema = await openTab(service, { site });
+      const { calls, secrets } = await captureJob(pema, service, site, folder, `leak-${kind}.jsonl`);
+      expect(secrets).toContainEqual(expect.stringMatching(secret));
+      expect(calls).toContainEqual(expect.stringMatching(call));
+    });
+  }
+});
