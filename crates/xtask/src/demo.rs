@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::build::{self, Flavour};
+use crate::build::{self, Binary, Flavour};
 use crate::project::Project;
 use crate::setup::{self, Tools};
 use crate::shell::Cmd;
@@ -36,7 +36,7 @@ const HOST: &str = "127.0.0.1";
 pub(crate) fn run(project: &Project, stages: &mut Stages, args: &Args) -> Result<()> {
     let tools = setup::run(project, stages)?;
     build::site(project, stages, &tools, Flavour::Real)?;
-    build::binary(project, stages)?;
+    build::binary(project, stages, Binary::Alone)?;
     let interrupted = interrupts()?;
     let port = if args.headless { free_port()? } else { args.port };
     let site = format!("http://{HOST}:{port}");
