@@ -94,5 +94,5 @@ fn end_to_end(project: &Project, tools: &Tools) -> Result<()> {
 
 /// Runs one Playwright project of `tests/e2e`.
 pub(crate) fn playwright(project: &Project, why: &str, name: &str) -> Cmd {
-    Cmd::new("npm", why).args(["exec", "--", "playwright", "test", "--project", name]).dir(project.e2e())
+    Cmd::new("npm", why).args(["exec", "--", "playwright", "test", &format!("--project={name}")]).dir(project.e2e())
 }

@@ -21,7 +21,7 @@ const CLIENT_HINT = /^[\w ";,.?=/()+:-]{1,200}$/;
 /** What is constant. `idempotency-key` is checked with the body. */
 const FIXED: Readonly<Record<string, RegExp>> = {
   accept: words('\\*/\\*', 'application/json', 'text/event-stream', 'text/html,[\\w/+;,=.* -]+', 'image/[\\w/+;,=.* -]+', 'text/css,\\*/\\*;q=0\\.1'),
-  'accept-encoding': words('gzip', 'gzip, deflate', 'gzip, deflate, br', 'gzip, deflate, br, zstd'),
+  'accept-encoding': words('identity', 'gzip', 'gzip, deflate', 'gzip, deflate, br', 'gzip, deflate, br, zstd'),
   'accept-language': /^[a-z]{2}(-[A-Z]{2})?(,[a-z]{2}(-[A-Z]{2})?;q=0\.\d)*$/,
   'access-control-request-headers': /^(authorization|content-type|idempotency-key|range)(,(authorization|content-type|idempotency-key|range))*$/,
   'access-control-request-method': words('GET', 'POST', 'DELETE'),
