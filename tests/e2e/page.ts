@@ -300,6 +300,8 @@ export class PemaPage {
 
   /** Deletes everything that the site has stored. */
   async forget(): Promise<void> {
+    const panel = this.at('device-panel');
+    if ((await panel.getAttribute('open')) === null) await panel.locator('summary').click();
     this.page.once('dialog', (dialog) => void dialog.accept());
     await this.task('open', () => this.at('forget').click());
   }

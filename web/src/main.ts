@@ -2,9 +2,10 @@ import './styles/index.css';
 import { App } from './app';
 import { chosenDevice } from './device';
 import { button, el, set, write } from './dom';
-import { bytes, plural } from './format';
+import { bytes } from './format';
 import { mountDevice } from './panels/device';
 import { mountLedger, totals } from './panels/ledger';
+import { failureNotice } from './parts/failure';
 import { intro } from './parts/intro';
 import { stepper } from './parts/stepper';
 import { mountConnect } from './sections/connect';
@@ -24,14 +25,14 @@ function sheetButton(aside: HTMLElement): HTMLElement {
     set(toggle, { 'aria-expanded': String(open) });
   }, { class: 'sheet-button', 'aria-controls': aside.id, 'aria-expanded': 'false', test: 'open-panels' });
   app.store.watch((state) => state.ledger, (ledger) => {
-    const { sent, requests } = totals(ledger.values());
-    write(toggle, `What left this tab: ${bytes(sent)} in ${plural(requests, 'request')}`);
+    const { sent } = totals(ledger.values());
+    write(toggle, `What left this tab: ${bytes(sent)}`);
   });
   return toggle;
 }
 
 function mount(root: HTMLElement): void {
-  const steps = el('main', { id: 'steps' }, intro());
+  const steps = el('main', { id: 'steps' }, intro(), failureNotice(app, 'open'));
   const aside = el('aside', { id: 'panels', 'aria-label': 'Ledger and device' });
   mountConnect(steps, app);
   mountData(steps, app);

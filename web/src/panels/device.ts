@@ -2,7 +2,6 @@ import type { App } from '../app';
 import { button, el, set, show, write } from '../dom';
 import { bytes } from '../format';
 import { rememberDevice } from '../device';
-import { failureNotice } from '../parts/failure';
 import { selectField } from '../parts/fields';
 import type { DeviceChoice, DeviceInfo } from '../protocol';
 
@@ -39,7 +38,10 @@ export function mountDevice(root: HTMLElement, app: App): void {
     if (sure) app.forget();
   }, { class: 'danger', test: 'forget' });
 
+  const summary = el('small');
   app.store.watchAll((state) => {
+    const stored = state.storage ? `, ${bytes(state.storage.used)} stored` : '';
+    write(summary, state.device ? `${KIND[state.device]} in use${stored}` : 'starting…');
     choice.control.disabled = state.busy !== undefined;
     forget.disabled = state.busy !== undefined || !state.opened;
   });
@@ -61,7 +63,7 @@ export function mountDevice(root: HTMLElement, app: App): void {
   });
 
   root.append(
-    el('section', { class: 'panel', 'aria-labelledby': 'device-title', test: 'device-panel' },
-      el('h2', { id: 'device-title' }, 'This device'),
-      failureNotice(app, 'open'), choice.element, devices, storage, persistence, forget));
+    el('details', { class: 'panel', test: 'device-panel' },
+      el('summary', {}, el('h2', {}, 'This device'), summary),
+      choice.element, devices, storage, persistence, forget));
 }

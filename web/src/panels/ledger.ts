@@ -49,7 +49,9 @@ export function mountLedger(root: HTMLElement, app: App): void {
     const value = el('dd', {}, '–');
     return { kind, value, row: el('div', { 'data-kind': kind, test: `ledger-total-${kind}` }, el('dt', {}, KINDS[kind].title, el('small', {}, KINDS[kind].note)), value) };
   });
-  const sum = el('p', { class: 'sum', test: 'ledger-total' });
+  const sent = el('strong');
+  const rest = el('span');
+  const sum = el('p', { class: 'sum', test: 'ledger-total' }, sent, rest);
 
   app.store.watch((state) => state.ledger, (ledger) => {
     none.hidden = ledger.size > 0;
@@ -62,7 +64,8 @@ export function mountLedger(root: HTMLElement, app: App): void {
       rows.set(number, { row, entry });
     }
     const all = totals(ledger.values());
-    write(sum, `${bytes(all.sent)} sent, ${bytes(all.received)} received, ${plural(all.requests, 'request')}`);
+    write(sent, `${bytes(all.sent)} sent`);
+    write(rest, `${bytes(all.received)} received in ${plural(all.requests, 'request')}`);
     set(sum, { 'data-sent': all.sent, 'data-received': all.received, 'data-requests': all.requests });
     for (const { kind, value, row } of totalRows) {
       const part = totals(ledger.values(), kind);

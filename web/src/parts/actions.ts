@@ -25,6 +25,7 @@ export function actions(app: App, task: Task, starts: readonly Start[], stoppabl
     const focused = buttons.some(({ element }) => element === document.activeElement);
     for (const { start, element } of buttons) {
       element.disabled = state.busy !== undefined || start.enabled?.(state) === false;
+      element.title = state.busy !== undefined && !mine ? 'Waits for the running task' : '';
       show(element, !(mine && stoppable) && start.visible?.(state) !== false);
     }
     const hadFocus = stop === document.activeElement;
@@ -33,8 +34,7 @@ export function actions(app: App, task: Task, starts: readonly Start[], stoppabl
     // The keyboard stays where the mouse would be.
     if (mine && stoppable && focused) stop.focus();
     else if (!mine && hadFocus) buttons.find(({ element }) => !element.hidden && !element.disabled)?.element.focus();
-    const waiting = state.busy !== undefined && !mine && buttons.some(({ element }) => !element.hidden);
-    write(status, mine ? (state.stopping ? 'Stopping…' : 'Working…') : waiting ? 'Waits for the running task.' : '');
+    write(status, mine ? (state.stopping ? 'Stopping…' : 'Working…') : '');
   });
   return el('div', { class: 'actions' }, ...buttons.map(({ element }) => element), stop, status);
 }

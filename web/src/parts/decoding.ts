@@ -35,7 +35,7 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
   mode.select('greedy');
   show(sampling, false);
 
-  const element = el('div', {},
+  const element = el('div', { class: 'stack' },
     el('div', { class: 'row' }, schedule.element, slider.element),
     el('div', { class: 'row' }, mode.element, maxTokens.element),
     sampling,

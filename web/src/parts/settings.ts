@@ -56,7 +56,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
   apply(DEFAULT_PRESET);
 
   const advanced = el('details', { test: 'advanced' }, el('summary', {}, 'All settings'), grid);
-  const element = el('div', {}, el('div', { class: 'row' }, presets.element, name.element), note, advanced);
+  const element = el('div', { class: 'stack' }, el('div', { class: 'row' }, presets.element, name.element), note, advanced);
 
   const read = (): TrainSettings | undefined => {
     const wrong = [...inputs.values()].find((input) => !input.checkValidity());

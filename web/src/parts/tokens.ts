@@ -46,7 +46,7 @@ export class TokenText {
     }
     for (const token of tokens.slice(this.#text.children.length)) {
       const index = this.#text.children.length;
-      const span = el('span', { class: 'token', tabindex: index === 0 ? 0 : -1, 'data-index': index, 'data-lambda': token.lambda }, token.text || NO_TEXT);
+      const span = el('span', { class: 'token', tabindex: index === 0 ? 0 : -1, 'data-index': index, 'data-lambda': token.lambda }, (index === 0 ? token.text.trimStart() : token.text) || NO_TEXT);
       if (!token.text) span.classList.add('empty');
       span.style.setProperty('--weight', String(token.lambda));
       this.#text.append(span);
