@@ -1,0 +1,171 @@
+//! The model owner's service, for native programs.
+
+use std::{
+    io::Read,
+    net::TcpStream,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use pema_adapter::{ContextStream, ReadError};
+use pema_core::{
+    id::{ContentHash, TokenId},
+    wire::{
+        ClientMessage, CreateMemory, GENERATE_SUBPROTOCOL, KEY_SUBPROTOCOL_PREFIX, LogitsMode, MemoryManifest, MemoryState,
+        ModelCard, Problem, ShardEntry, WIRE_VERSION, frame::StepFrame,
+    },
+};
+use tungstenite::{Message, WebSocket, client::IntoClientRequest, stream::MaybeTlsStream};
+use ureq::{Agent, Body, http::Response};
+
+/// Which service.
+#[derive(Args, Clone, Debug)]
+pub struct ServiceArgs {
+    /// URL of the model owner's service.
+    #[arg(long, default_value = "http://127.0.0.1:8321")]
+    service: String,
+    /// API key.
+    #[arg(long, env = "PEMA_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// A service and the key for it.
+pub struct Client {
+    agent: Agent,
+    base: String,
+    key: Option<String>,
+}
+
+impl Client {
+    /// Reads the model card and checks the wire version.
+    pub fn connect(args: &ServiceArgs) -> Result<(Self, ModelCard)> {
+        let agent = Agent::config_builder().http_status_as_error(false).build().into();
+        let client = Self { agent, base: args.service.trim_end_matches('/').to_owned(), key: args.key.clone() };
+        let card: ModelCard = serde_json::from_slice(&client.get("/v1/model")?).context("this is not a Pema service")?;
+        ensure!(card.wire_version == WIRE_VERSION, "the service speaks version {} and this program {WIRE_VERSION}", card.wire_version);
+        Ok((client, card))
+    }
+
+    /// A file that must have this hash.
+    pub fn artifact(&self, path: &str, sha256: &ContentHash) -> Result<Vec<u8>> {
+        let bytes = self.get(path)?;
+        ensure!(ContentHash::of(&bytes) == *sha256, "{path} arrived altered or cut short: try again");
+        Ok(bytes)
+    }
+
+    /// Asks for a memory, waits, and hands each shard to `keep` as it appears. The memory is
+    /// deleted on the service once all of it is here.
+    pub fn memory(&self, request: &CreateMemory, mut keep: impl FnMut(&ShardEntry, Vec<u8>) -> Result<()>) -> Result<MemoryManifest> {
+        let body = serde_json::to_string(request)?;
+        let key = ContentHash::of(body.as_bytes()).as_str()[..32].to_owned();
+        let post = self.agent.post(format!("{}/v1/memories", self.base)).header("Content-Type", "application/json");
+        let post = post.header("Idempotency-Key", &key).header("Authorization", self.authorization());
+        let mut manifest: MemoryManifest = serde_json::from_slice(&answer(post.send(body))?)?;
+        let mut kept = 0;
+        loop {
+            for entry in &manifest.shards[kept..] {
+                let path = format!("/v1/memories/{}/shards/{}", manifest.id, entry.index);
+                keep(entry, self.artifact(&path, &entry.sha256)?)?;
+            }
+            kept = manifest.shards.len();
+            eprint!("\r{} of {} rows extracted", manifest.rows_done, manifest.rows);
+            match &manifest.state {
+                MemoryState::Done => break,
+                MemoryState::Failed { detail } => bail!("the service could not finish the memory: {detail}"),
+                MemoryState::Queued | MemoryState::Running => std::thread::sleep(Duration::from_millis(300)),
+            }
+            manifest = serde_json::from_slice(&self.get(&format!("/v1/memories/{}", manifest.id))?)?;
+        }
+        eprintln!();
+        let delete = self.agent.delete(format!("{}/v1/memories/{}", self.base, manifest.id));
+        answer(delete.header("Authorization", self.authorization()).call())?;
+        Ok(manifest)
+    }
+
+    /// Opens a generation stream.
+    pub fn stream(&self) -> Result<Stream> {
+        let mut request = format!("{}/v1/generate", self.base.replacen("http", "ws", 1)).into_client_request()?;
+        let key = self.key.iter().map(|key| format!("{KEY_SUBPROTOCOL_PREFIX}{}", URL_SAFE_NO_PAD.encode(key)));
+        let protocols: Vec<String> = std::iter::once(GENERATE_SUBPROTOCOL.to_owned()).chain(key).collect();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocols.join(", ").parse()?);
+        let (socket, _) = tungstenite::connect(request).context("the service opens no generation stream")?;
+        Ok(Stream { socket })
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>> {
+        let get = self.agent.get(format!("{}{path}", self.base));
+        answer(get.header("Authorization", self.authorization()).call()).with_context(|| format!("GET {path}"))
+    }
+
+    fn authorization(&self) -> String {
+        self.key.as_ref().map(|key| format!("Bearer {key}")).unwrap_or_default()
+    }
+}
+
+fn answer(response: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>> {
+    let response = response.context("the service does not answer: check its URL and that it runs")?;
+    let status = response.status();
+    let mut bytes = Vec::new();
+    response.into_body().into_reader().read_to_end(&mut bytes)?;
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => Err(anyhow!("the service refused ({}): {}", problem.title, problem.detail)),
+        Err(_) => Err(anyhow!("the service answered with status {status}")),
+    }
+}
+
+/// An open generation stream.
+pub struct Stream {
+    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The connection broke.
+    #[error("the generation stream broke: {0}")]
+    Socket(#[from] tungstenite::Error),
+    /// A frame that is none.
+    #[error(transparent)]
+    Frame(#[from] pema_core::wire::frame::FrameError),
+    /// The service said why.
+    #[error("the service refused: {0}")]
+    Refused(String),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] ReadError),
+}
+
+impl Stream {
+    fn exchange(&mut self, message: &ClientMessage) -> Result<StepFrame, StreamError> {
+        let text = serde_json::to_string(message).map_err(|error| StreamError::Refused(error.to_string()))?;
+        self.socket.send(Message::text(text))?;
+        loop {
+            match self.socket.read()? {
+                Message::Binary(bytes) => return Ok(StepFrame::decode(&bytes)?),
+                Message::Text(text) => {
+                    let problem = serde_json::from_str::<Problem>(&text).map(|problem| problem.detail);
+                    return Err(StreamError::Refused(problem.unwrap_or_else(|_| text.to_string())));
+                }
+                Message::Close(_) => return Err(StreamError::Refused("it closed the stream".into())),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+}
+
+impl ContextStream for Stream {
+    type Error = StreamError;
+
+    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, StreamError> {
+        self.exchange(&ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None })
+    }
+
+    async fn push(&mut self, token: TokenId) -> Result<StepFrame, StreamError> {
+        self.exchange(&ClientMessage::Token { token })
+    }
+}

@@ -1,0 +1,88 @@
+//! A folder with everything that training needs: model card, head, tokenizer and a memory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
+use pema_core::{
+    align::Targets,
+    memory::Shard,
+    text::Tokenizer,
+    wire::{MemoryManifest, ModelCard, ShardEntry},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What `pema extract` writes and the other commands read.
+pub struct Folder {
+    path: PathBuf,
+    /// The model.
+    pub card: ModelCard,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+impl Folder {
+    /// Writes the model's parts.
+    pub fn create(path: &Path, card: ModelCard, head: &[u8], tokenizer: &[u8]) -> Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+        write(&path.join("model.json"), &serde_json::to_vec_pretty(&card)?)?;
+        write(&path.join("head.safetensors"), head)?;
+        write(&path.join("tokenizer.json"), tokenizer)?;
+        Self::open(path)
+    }
+
+    /// Reads the model's parts.
+    pub fn open(path: &Path) -> Result<Self> {
+        let card: ModelCard = read_json(&path.join("model.json"))?;
+        let tokenizer = Tokenizer::from_json(&read(&path.join("tokenizer.json"))?, card.vocab_size)?;
+        Ok(Self { path: path.to_owned(), card, tokenizer })
+    }
+
+    /// The LM head on a device.
+    pub fn head(&self, device: &Device) -> Result<Head> {
+        let bytes = read(&self.path.join("head.safetensors"))?;
+        Ok(Head::from_safetensors(&bytes, self.card.logit_scale, self.card.logit_softcap, device)?)
+    }
+
+    /// Keeps one shard.
+    pub fn put_shard(&self, entry: &ShardEntry, bytes: &[u8]) -> Result<()> {
+        write(&self.path.join(entry.sha256.as_str()), bytes)
+    }
+
+    /// Says that all shards are there.
+    pub fn put_manifest(&self, manifest: &impl Serialize) -> Result<()> {
+        write(&self.path.join("memory.json"), &serde_json::to_vec_pretty(manifest)?)
+    }
+
+    /// Joins the memory with the targets of the same pairs; prompts from `validation_from` on are
+    /// for validation.
+    pub fn memory(&self, targets: &Targets, validation_from: u32) -> Result<Memory<Arc<HostRows>>> {
+        let manifest: MemoryManifest = read_json(&self.path.join("memory.json"))?;
+        let d = self.card.hidden_size as usize;
+        let mut builder = MemoryBuilder::new(targets, d, validation_from);
+        for entry in &manifest.shards {
+            let bytes = read(&self.path.join(entry.sha256.as_str()))?;
+            builder.add(entry.index, &Shard::open(&bytes, entry, d)?)?;
+        }
+        Ok(builder.finish()?)
+    }
+}
+
+/// Reads a file, naming it when that fails.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// Writes a file, naming it when that fails.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&read(path)?).with_context(|| format!("{} is not what `pema extract` writes", path.display()))
+}

@@ -1,0 +1,67 @@
+//! `pema train`: an adapter from a memory and the local targets.
+
+use std::{
+    path::PathBuf,
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use futures::executor::block_on;
+use pema_adapter::{Activity, AdapterConfig, Progress, Trainer};
+
+use crate::{
+    folder::{Folder, write},
+    pairs::PairArgs,
+};
+
+/// What to train on and how; settings not given are the reference's.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The folder that `pema extract` wrote for the same pairs.
+    #[arg(long)]
+    from: PathBuf,
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// Settings as JSON, such as '{"rank": 128, "alpha": 128}'.
+    #[arg(long, default_value = "{}")]
+    settings: String,
+    /// The adapter's name, for people.
+    #[arg(long, default_value = "adapter")]
+    name: String,
+    /// The adapter's file.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Trains.
+pub fn run(args: &Args) -> Result<()> {
+    let config: AdapterConfig = serde_json::from_str(&args.settings).context("--settings")?;
+    let device = Device::flex();
+    let folder = Folder::open(&args.from)?;
+    let (prepared, validation_from) = args.pairs.prepare(&folder)?;
+    let memory = folder.memory(&prepared.targets, validation_from)?;
+    println!("{} rows to learn from, {} to validate on", memory.train().len(), memory.valid().len());
+    let head = folder.head(&device)?;
+    let mut trainer = Trainer::new(config, memory, head, folder.card.model.clone(), device)?;
+    let began = Instant::now();
+    while !trainer.is_done() {
+        report(&block_on(trainer.step())?, began);
+    }
+    let adapter = trainer.adapter().context("training ended without an adapter")?;
+    write(&args.out, &block_on(adapter.export(&args.name))?)?;
+    println!("{} written after {:.1} s", args.out.display(), began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn report(progress: &Progress, began: Instant) {
+    let Progress { phase, epoch, steps_in_phase, loss, .. } = progress;
+    let seconds = began.elapsed().as_secs_f64();
+    if progress.activity == Activity::Training {
+        eprint!("\r{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} loss {loss:.4}   ");
+    }
+    if let Some(validation) = progress.validation {
+        let best = if validation.best { " best" } else { "" };
+        println!("\r{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} validation {:.4}{best}", validation.loss);
+    }
+}

@@ -1,0 +1,96 @@
+//! One sequence inside the engine: what is still to be decoded, and who waits for what.
+
+use half::f16;
+use pema_core::id::TokenId;
+use tokio::sync::oneshot;
+
+use super::{EngineError, PromptRows, Rows, Step};
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+
+/// A place in the context; its index is llama.cpp's sequence id.
+#[derive(Default)]
+pub(super) struct Sequence {
+    /// Tokens not yet decoded, next first.
+    pub pending: Vec<TokenId>,
+    /// Tokens decoded so far.
+    pub length: usize,
+    /// Whose sequence it is.
+    pub owner: Owner,
+}
+
+/// Who uses a place.
+#[derive(Default)]
+pub(super) enum Owner {
+    /// Nobody.
+    #[default]
+    Free,
+    /// An extraction.
+    Prompt(PromptWork),
+    /// A generation session.
+    Session(SessionWork),
+}
+
+/// An extraction under way.
+pub(super) struct PromptWork {
+    pub rows: Rows,
+    pub done: PromptRows,
+    pub reply: Reply<PromptRows>,
+}
+
+/// A generation session, waiting for a step or for its owner.
+#[derive(Default)]
+pub(super) struct SessionWork {
+    pub index: u32,
+    pub reply: Option<Reply<Step>>,
+}
+
+/// What the worker does with a sequence after one of its rows.
+pub(super) enum Next {
+    /// Nothing: more tokens are pending, or the owner decides.
+    Wait,
+    /// Decode this token.
+    Push(TokenId),
+    /// The place is free.
+    Finished,
+}
+
+impl PromptWork {
+    /// Takes a row; `greedy` picks the next token, with or without those that end generation.
+    pub(super) fn take(&mut self, h: &[f32], last: bool, greedy: impl FnOnce(bool) -> TokenId) -> Next {
+        if !last && self.rows != Rows::All {
+            return Next::Wait;
+        }
+        let free_run = matches!(self.rows, Rows::Steps(_));
+        let token = greedy(!free_run);
+        self.done.h.extend(h.iter().map(|&x| f16::from_f32(x)));
+        self.done.tokens.push(token);
+        match self.rows {
+            Rows::Steps(steps) if self.done.tokens.len() < steps => Next::Push(token),
+            Rows::All if !last => Next::Wait,
+            _ => Next::Finished,
+        }
+    }
+}
+
+impl Sequence {
+    /// Whether the one who asked has gone away.
+    pub(super) fn abandoned(&self) -> bool {
+        matches!(&self.owner, Owner::Prompt(work) if work.reply.is_closed())
+    }
+
+    /// Tells the owner that the batch failed.
+    pub(super) fn fail(&mut self, error: &EngineError) {
+        self.pending.clear();
+        match std::mem::take(&mut self.owner) {
+            Owner::Prompt(work) => drop(work.reply.send(Err(error.clone()))),
+            Owner::Session(mut work) => {
+                if let Some(reply) = work.reply.take() {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                self.owner = Owner::Session(SessionWork::default());
+            }
+            Owner::Free => {}
+        }
+    }
+}
