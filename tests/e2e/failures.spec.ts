@@ -8,7 +8,7 @@ import { forOtherHead } from './support/adapter';
 import { type Pair, samplePairs, TEMPLATE, writePairs } from './support/data';
 import { failureOf } from './support/failing';
 import { expect, test } from './support/fixtures';
-import { Service } from './support/service';
+import { Service, ServiceProcess } from './support/service';
 import { TINY } from './support/settings';
 
 /** Proves that the tab still works: good pairs are read. */
@@ -19,7 +19,8 @@ async function stillLoads(pema: PemaPage, folder: string): Promise<void> {
 }
 
 test('an unknown key is refused, and the right one still works', async ({ openTab, site }) => {
-  const service = await Service.start({ origins: [site.origin], key: 'right-key' });
+  const process = await ServiceProcess.start({ origins: [site.origin], key: 'right-key' });
+  const service = await Service.before(process);
   const pema = await openTab(service);
   const wrong = await failureOf(pema.connect(service.url, 'wrong-key'));
   expect(wrong).toMatchObject({ section: 'connect', kind: 'key-unknown' });
@@ -27,7 +28,8 @@ test('an unknown key is refused, and the right one still works', async ({ openTa
   expect(await failureOf(pema.connect(service.url))).toMatchObject({ kind: 'key-missing' });
   await pema.connect(service.url, 'right-key');
   await expect(pema.at('model')).toBeVisible();
-  await service.close();
+  await service.proxy.close();
+  await process.close();
 });
 
 test('another server, a silent one and another wire version are told apart', async ({ openTab, service, site }) => {

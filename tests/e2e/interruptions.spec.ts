@@ -6,7 +6,7 @@ import type { PemaPage } from './page';
 import { samplePairs, TEMPLATE, writePairs } from './support/data';
 import { failureOf } from './support/failing';
 import { expect, test } from './support/fixtures';
-import { Service } from './support/service';
+import type { Service } from './support/service';
 
 const SHARD = /GET (\/v1\/memories\/[0-9a-f]{32}\/shards\/\d+) HTTP[^]*$/;
 
@@ -24,74 +24,64 @@ async function loadSome(pema: PemaPage, service: Service, folder: string, count:
   await pema.loadFiles({ train }, { template: TEMPLATE, validationFraction: 0.34 });
 }
 
-test.describe('with a service of its own', () => {
-  let service: Service;
-
-  test.beforeEach(async ({ site }, info) => {
-    info.setTimeout(6 * 60_000);
-    service = await Service.start({ origins: [site.origin] });
+test('an altered shard is refused and downloaded again', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  await loadSome(pema, service, folder, 3);
+  service.proxy.tamper = onShards((bytes) => {
+    const altered = Buffer.from(bytes);
+    altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+    return altered;
   });
-  test.afterEach(() => service.close());
+  const failure = await failureOf(pema.downloadMemory());
+  expect(failure).toMatchObject({ section: 'memory', kind: 'altered' });
+  expect(failure.message).toMatch(/altered.*try again/s);
+  service.proxy.tamper = undefined;
+  expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+});
 
-  test('an altered shard is refused and downloaded again', async ({ openTab, folder }) => {
-    const pema = await openTab(service);
-    await loadSome(pema, service, folder, 3);
-    service.proxy.tamper = onShards((bytes) => {
-      const altered = Buffer.from(bytes);
-      altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
-      return altered;
-    });
-    const failure = await failureOf(pema.downloadMemory());
-    expect(failure).toMatchObject({ section: 'memory', kind: 'altered' });
-    expect(failure.message).toMatch(/altered.*try again/s);
-    service.proxy.tamper = undefined;
-    expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
-  });
+test('a torn shard is downloaded again', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  await loadSome(pema, service, folder, 3);
+  let cuts = 0;
+  service.proxy.tamper = onShards((bytes) => (cuts++ === 0 ? 'cut' : bytes));
+  expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+  expect(cuts).toBeGreaterThan(1);
+});
 
-  test('a torn shard is downloaded again', async ({ openTab, folder }) => {
-    const pema = await openTab(service);
-    await loadSome(pema, service, folder, 3);
-    let cuts = 0;
-    service.proxy.tamper = onShards((bytes) => (cuts++ === 0 ? 'cut' : bytes));
-    expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
-    expect(cuts).toBeGreaterThan(1);
-  });
+test('a download goes on where it was when the service dies and comes back', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  // Two shards of 4 MiB.
+  await loadSome(pema, service, folder, 200);
+  let died: Promise<void> | undefined;
+  service.proxy.tamper = (bytes, sent) => {
+    // The second shard is asked for once the first is stored.
+    if (/shards\/1 HTTP/.test(sent.toString('latin1'))) died ??= service.process.kill();
+    return died ? 'cut' : bytes;
+  };
+  const download = pema.downloadMemory().catch((error: unknown) => error);
+  await expect.poll(() => died !== undefined, { timeout: 180_000 }).toBe(true);
+  await died;
+  service.proxy.tamper = undefined;
+  await service.process.start();
+  // The tab waits for a while by itself; after that it says so and the user tries again.
+  const outcome = await download;
+  const memory = outcome instanceof Error ? await pema.downloadMemory() : outcome;
+  expect(memory).toMatchObject({ cached: false });
+  const { exchanges } = understand(service.proxy.recordings, 'service');
+  const whole = exchanges.filter(({ request, response }) => /shards\/0$/.test(request.target) && response?.status === 200 && response.complete);
+  expect(whole.filter(({ request }) => request.method === 'GET')).toHaveLength(1);
+});
 
-  test('a download goes on where it was when the service dies and comes back', async ({ openTab, folder }) => {
-    const pema = await openTab(service);
-    // Two shards of 4 MiB.
-    await loadSome(pema, service, folder, 200);
-    let died: Promise<void> | undefined;
-    service.proxy.tamper = (bytes, sent) => {
-      // The second shard is asked for once the first is stored.
-      if (/shards\/1 HTTP/.test(sent.toString('latin1'))) died ??= service.kill();
-      return died ? 'cut' : bytes;
-    };
-    const download = pema.downloadMemory().catch((error: unknown) => error);
-    await expect.poll(() => died !== undefined, { timeout: 180_000 }).toBe(true);
-    await died;
-    service.proxy.tamper = undefined;
-    await service.restart();
-    // The tab waits for a while by itself; after that it says so and the user tries again.
-    const outcome = await download;
-    const memory = outcome instanceof Error ? await pema.downloadMemory() : outcome;
-    expect(memory).toMatchObject({ cached: false });
-    const { exchanges } = understand(service.proxy.recordings, 'service');
-    const whole = exchanges.filter(({ request, response }) => /shards\/0$/.test(request.target) && response?.status === 200 && response.complete);
-    expect(whole.filter(({ request }) => request.method === 'GET')).toHaveLength(1);
-  });
-
-  test('generation goes on after the service died', async ({ openTab, folder }) => {
-    const pema = await openTab(service);
-    await loadSome(pema, service, folder, 3);
-    const generation = failureOf(pema.generate('tell me a long story about a dog', { maxTokens: 400 }));
-    await expect(pema.at('tokens-plm')).not.toBeEmpty({ timeout: 60_000 });
-    await service.kill();
-    const failure = await generation;
-    expect(failure).toMatchObject({ section: 'generate', kind: 'unreachable' });
-    await service.restart();
-    expect((await pema.generate('hello', { maxTokens: 4 })).plm).not.toBe('');
-  });
+test('generation goes on after the service died', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  await loadSome(pema, service, folder, 3);
+  const generation = failureOf(pema.generate('tell me a long story about a dog', { maxTokens: 400 }));
+  await expect(pema.at('tokens-plm')).not.toBeEmpty({ timeout: 60_000 });
+  await service.process.kill();
+  const failure = await generation;
+  expect(failure).toMatchObject({ section: 'generate', kind: 'unreachable' });
+  await service.process.start();
+  expect((await pema.generate('hello', { maxTokens: 4 })).plm).not.toBe('');
 });
 
 test('a full disk says so, and the download goes on when there is room', async ({ openTab, service, site, folder }) => {

@@ -7,14 +7,14 @@ import { Canaries } from './privacy/canaries';
 import { siteViolations } from './privacy/site';
 import { weightsOf } from './support/adapter';
 import { canaryPairs, TEMPLATE, writePairs } from './support/data';
-import { LEAKY_SITE, SITE } from './support/environment';
 import { expect, test } from './support/fixtures';
-import { Service } from './support/service';
+import type { Service } from './support/service';
 import { TINY } from './support/settings';
-import { Site } from './support/site';
+import type { Site } from './support/site';
 import { ModelTexts } from './support/tokenizer';
 
 interface Findings {
+  readonly pema: PemaPage;
   /** What is not on the allow-list. */
   readonly calls: readonly string[];
   /** Secrets. */
@@ -24,8 +24,25 @@ interface Findings {
   readonly canaries: number;
 }
 
+interface Job {
+  readonly service: Service;
+  readonly site: Site;
+  /** Where the pairs are written. */
+  readonly folder: string;
+  /** Its name tells the leaky site what to betray. */
+  readonly trainFile: string;
+  readonly openTab: () => Promise<PemaPage>;
+}
+
 /** Does the job up to the end of Train, and looks at what was sent. */
-async function captureJob(pema: PemaPage, service: Service, site: Site, folder: string, trainFile: string): Promise<Findings> {
+async function captureJob({ service, site, folder, trainFile, openTab }: Job): Promise<Findings> {
+  const earlier = site.proxy.recordings.length;
+  const pema = await openTab();
+  const elsewhere: string[] = [];
+  pema.page.context().on('request', (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol !== 'blob:' && protocol !== 'data:' && ![site.origin, service.url].includes(origin)) elsewhere.push(request.url());
+  });
   const [train, dev] = [canaryPairs('train', 8), canaryPairs('dev', 3)];
   const words = [...train.words, ...dev.words];
   // New words in each run: this is what to look for when one fails.
@@ -37,7 +54,7 @@ async function captureJob(pema: PemaPage, service: Service, site: Site, folder: 
   await pema.downloadMemory();
   await pema.train({ ...TINY, name: 'canary' });
   const toService = understand(service.proxy.recordings, 'service');
-  const toSite = understand(site.proxy.recordings, 'site');
+  const toSite = understand(site.proxy.recordings.slice(earlier), 'site');
   const weights = weightsOf(await pema.exportAdapter());
   expect(weights.length).toBeGreaterThan(1000);
 
@@ -54,7 +71,9 @@ async function captureJob(pema: PemaPage, service: Service, site: Site, folder: 
   const allowed = { host: new URL(service.url).host, origin, key: undefined, model: texts.card.model, prompts: pairs.map(({ prompt }) => prompt) };
   const asked = promptsAskedFor(toService);
   return {
+    pema,
     calls: [
+      ...elsewhere.map((url) => `${url} is past the recording`),
       ...violations(toService, allowed),
       ...siteViolations(toSite, site.files, page.pathname + page.search, { host: page.host, origin, key: undefined }),
     ],
@@ -64,56 +83,43 @@ async function captureJob(pema: PemaPage, service: Service, site: Site, folder: 
   };
 }
 
-test.describe('from Connect to the end of Train', () => {
-  let service: Service;
-  let site: Site;
-
-  // Servers of their own: what other tests' tabs sent is not in these recordings.
-  test.beforeEach(async ({}, info) => {
-    info.setTimeout(5 * 60_000);
-    site = await Site.serve(info.title.startsWith('a planted leak') ? LEAKY_SITE : SITE);
-    service = await Service.start({ origins: [site.origin] });
+test('nothing leaves the tab from Connect to the end of Train but what the design allows', async ({ openTab, service, site, folder }) => {
+  const { pema, calls, secrets, sawAllPrompts, canaries } = await captureJob({
+    service,
+    site,
+    folder,
+    trainFile: 'train.jsonl',
+    openTab: () => openTab(service),
   });
-  test.afterEach(async () => {
-    await service.close();
-    await site.close();
+  expect(secrets).toEqual([]);
+  expect(calls).toEqual([]);
+  expect(sawAllPrompts).toBe(true);
+  expect(canaries).toBeGreaterThan(1000);
+
+  await test.step('the page lists exactly the requests that were made', async () => {
+    const { exchanges } = understand(service.proxy.recordings, 'service');
+    const made = exchanges.filter(({ request }) => request.method !== 'OPTIONS');
+    const recorded = made.map(({ request }) => `${request.method} ${request.target}, ${request.body.length} bytes`);
+    const listed = (await pema.ledger()).map(({ request, sent }) => `${request}, ${sent} bytes`);
+    expect(listed.sort()).toEqual(recorded.sort());
   });
-
-  test('nothing leaves the tab but what the design allows', async ({ openTab, folder }) => {
-    const pema = await openTab(service, { site });
-    // Requests that would bypass the recording.
-    const elsewhere: string[] = [];
-    pema.page.context().on('request', (request) => {
-      const { origin, protocol } = new URL(request.url());
-      if (protocol !== 'blob:' && protocol !== 'data:' && ![site.origin, service.url].includes(origin)) elsewhere.push(request.url());
-    });
-    const { calls, secrets, sawAllPrompts, canaries } = await captureJob(pema, service, site, folder, 'train.jsonl');
-    expect(secrets).toEqual([]);
-    expect(calls).toEqual([]);
-    expect(elsewhere).toEqual([]);
-    expect(sawAllPrompts).toBe(true);
-    expect(canaries).toBeGreaterThan(1000);
-
-    await test.step('the page lists exactly the requests that were made', async () => {
-      const { exchanges } = understand(service.proxy.recordings, 'service');
-      const made = exchanges.filter(({ request }) => request.method !== 'OPTIONS');
-      const recorded = made.map(({ request }) => `${request.method} ${request.target}, ${request.body.length} bytes`);
-      const listed = (await pema.ledger()).map(({ request, sent }) => `${request}, ${sent} bytes`);
-      expect(listed.sort()).toEqual(recorded.sort());
-    });
-  });
-
-  const LEAKS = [
-    { kind: 'text-in-query', secret: /^the word .*GET \/healthz/, call: /healthz\?q=.*not a call/ },
-    { kind: 'ids-in-body', secret: /^the target's ids .*POST \/v1\/memories, body/, call: /POST \/v1\/memories: .*fields/ },
-    { kind: 'adapter-in-frame', secret: /^weights .*GET \/v1\/generate, binary message/, call: /generate: 1 messages of a stream/ },
-  ];
-  for (const { kind, secret, call } of LEAKS) {
-    test(`a planted leak is found: ${kind}`, async ({ openTab, folder }) => {
-      const pema = await openTab(service, { site });
-      const { calls, secrets } = await captureJob(pema, service, site, folder, `leak-${kind}.jsonl`);
-      expect(secrets).toContainEqual(expect.stringMatching(secret));
-      expect(calls).toContainEqual(expect.stringMatching(call));
-    });
-  }
 });
+
+const LEAKS = [
+  { kind: 'text-in-query', secret: /^the word .*GET \/healthz/, call: /healthz\?q=.*not a call/ },
+  { kind: 'ids-in-body', secret: /^the target's ids .*POST \/v1\/memories, body/, call: /POST \/v1\/memories: .*fields/ },
+  { kind: 'adapter-in-frame', secret: /^weights .*GET \/v1\/generate, binary message/, call: /generate: \d+ messages of a stream/ },
+];
+for (const { kind, secret, call } of LEAKS) {
+  test(`a planted leak is found: ${kind}`, async ({ openTab, service, leakySite, folder }) => {
+    const { calls, secrets } = await captureJob({
+      service,
+      site: leakySite,
+      folder,
+      trainFile: `leak-${kind}.jsonl`,
+      openTab: () => openTab(service, { site: leakySite }),
+    });
+    expect(secrets).toContainEqual(expect.stringMatching(secret));
+    expect(calls).toContainEqual(expect.stringMatching(call));
+  });
+}

@@ -9,7 +9,7 @@ import { type BrowserContext, chromium, test as base } from '@playwright/test';
 import { type Device, PemaPage } from '../page';
 import { launchOptions } from './browser';
 import { LEAKY_SITE, SITE } from './environment';
-import { Service } from './service';
+import { Service, ServiceProcess } from './service';
 import { Site } from './site';
 
 export interface TabOptions {
@@ -21,6 +21,8 @@ export interface TabOptions {
 }
 
 interface Fixtures {
+  /** The shared service at an address of this test's own. */
+  readonly service: Service;
   /** A folder for this test's files. */
   readonly folder: string;
   /** Opens the page in a new browser with a profile of its own, as storage must outlive a reload. */
@@ -30,8 +32,8 @@ interface Fixtures {
 interface Servers {
   readonly site: Site;
   readonly leakySite: Site;
-  /** Shared by the tests that leave it running. */
-  readonly service: Service;
+  /** Shared by all tests, as starting it takes a while. */
+  readonly serviceProcess: ServiceProcess;
 }
 
 function temporary(name: string): { path: string; remove(): void } {
@@ -56,13 +58,23 @@ export const test = base.extend<Fixtures, Servers>({
     },
     { scope: 'worker' },
   ],
-  service: [
-    async ({ site }, use) => {
-      const service = await Service.start({ origins: [site.origin] });
-      await use(service);
-      await service.close();
+  serviceProcess: [
+    async ({ site, leakySite }, use) => {
+      const process = await ServiceProcess.start({ origins: [site.origin, leakySite.origin] });
+      await use(process);
+      await process.close();
     },
     { scope: 'worker', timeout: 180_000 },
+  ],
+  service: [
+    async ({ serviceProcess }, use) => {
+      // A test may have ended it.
+      await serviceProcess.start();
+      const service = await Service.before(serviceProcess);
+      await use(service);
+      await service.proxy.close();
+    },
+    { timeout: 180_000 },
   ],
   folder: async ({}, use) => {
     const folder = temporary('files');

@@ -19,38 +19,30 @@ export interface ServiceOptions {
   readonly key?: string;
 }
 
-export class Service {
+/** The process. */
+export class ServiceProcess {
   readonly #options: ServiceOptions;
   readonly #data = mkdtempSync(join(tmpdir(), 'pema-service-'));
   #child: ChildProcess | undefined;
   #port = 0;
-  /** The tab talks to this, which records it. */
-  readonly proxy: RecordingProxy;
 
-  private constructor(options: ServiceOptions, proxy: RecordingProxy) {
+  private constructor(options: ServiceOptions) {
     this.#options = options;
-    this.proxy = proxy;
   }
 
-  static async start(options: ServiceOptions): Promise<Service> {
-    const proxy: RecordingProxy = await RecordingProxy.before(() => service.#port);
-    const service: Service = new Service(options, proxy);
-    await service.restart();
-    return service;
+  static async start(options: ServiceOptions): Promise<ServiceProcess> {
+    const process = new ServiceProcess(options);
+    await process.start();
+    return process;
   }
 
-  /** Its address, through the proxy. */
-  get url(): string {
-    return this.proxy.url;
+  get port(): number {
+    return this.#port;
   }
 
-  /** Its address past the proxy, for the tests' own questions. */
-  get direct(): string {
-    return `http://127.0.0.1:${this.#port}`;
-  }
-
-  /** Starts it again on the same data; the address stays. */
-  async restart(): Promise<void> {
+  /** Starts it, again on the same data, unless it runs. */
+  async start(): Promise<void> {
+    if (this.#child) return;
     const { origins, key } = this.#options;
     const args = ['serve', '--model', 'default', '--host', '127.0.0.1', '--port', '0', '--data-dir', this.#data];
     const allowed = origins.flatMap((origin) => ['--allow-origin', origin]);
@@ -73,8 +65,32 @@ export class Service {
 
   async close(): Promise<void> {
     await this.kill();
-    await this.proxy.close();
     rmSync(this.#data, { recursive: true, force: true });
+  }
+}
+
+/** A process as one test's tabs see it: at an address of its own, with everything recorded. */
+export class Service {
+  readonly process: ServiceProcess;
+  /** The tab talks to this; its address stays when the process is started again. */
+  readonly proxy: RecordingProxy;
+
+  private constructor(process: ServiceProcess, proxy: RecordingProxy) {
+    this.process = process;
+    this.proxy = proxy;
+  }
+
+  static async before(process: ServiceProcess): Promise<Service> {
+    return new Service(process, await RecordingProxy.before(() => process.port));
+  }
+
+  get url(): string {
+    return this.proxy.url;
+  }
+
+  /** Its address past the proxy, for the tests' own questions. */
+  get direct(): string {
+    return `http://127.0.0.1:${this.process.port}`;
   }
 }
 
