@@ -36,6 +36,30 @@ struct Kind {
     version: u32,
 }
 
+/// What an adapter's file says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterSummary {
+    /// For people.
+    pub name: String,
+    /// `r`.
+    pub rank: usize,
+    /// The LM head that it was trained through.
+    pub head: ContentHash,
+    /// The model that its memory was extracted from.
+    pub model: ContentHash,
+}
+
+impl AdapterSummary {
+    /// Reads the header of an exported file, without a device.
+    ///
+    /// # Errors
+    /// [`ImportError`] when the file is no adapter of this format.
+    pub fn read(bytes: &[u8]) -> Result<Self, ImportError> {
+        let Document { name, rank, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
+        Ok(Self { name, rank, head, model })
+    }
+}
+
 impl Adapter {
     /// The adapter as a file named `name` (for people), the same bytes each time.
     pub async fn export(&self, name: &str) -> Result<Vec<u8>, ExportError> {

@@ -13,6 +13,8 @@
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
+//! - [`MemoryBuilder`]: shards and local targets become a [`Memory`].
+//! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it.
 //!
 //! # Devices
 //!
@@ -26,9 +28,12 @@ mod adapter;
 mod checkpoint;
 mod config;
 mod export;
+mod generation;
 mod head;
 mod head_loss;
+mod join;
 mod memory;
+mod mixture;
 mod random;
 mod tensor_file;
 mod train;
@@ -36,10 +41,13 @@ mod train;
 pub use adapter::{Adapter, AdapterOrigin};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{AdapterConfig, ConfigError};
-pub use export::{ExportError, ImportError};
+pub use export::{AdapterSummary, ExportError, ImportError};
+pub use generation::{Chosen, ContextStream, Generation, generate};
 pub use head::{Head, HeadError};
 pub use head_loss::{LossError, frozen_head_cross_entropy};
+pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
+pub use mixture::{Distributions, Mixer};
 pub use tensor_file::{FileError, ReadError};
 pub use train::{
     Activity, Batch, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, TrainError,

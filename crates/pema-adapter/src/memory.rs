@@ -1,8 +1,10 @@
 //! The external memory as training reads it: rows of `h`, their targets, and which row is for what.
 
 use std::fmt;
+use std::sync::Arc;
 
 use half::f16;
+use pema_core::align::AlignError;
 use pema_core::id::{ContentHash, ContentHasher, TokenId};
 
 /// A source of hidden states, in host memory or behind storage.
@@ -22,7 +24,7 @@ pub trait Rows {
     }
 }
 
-impl<R: Rows + ?Sized> Rows for Box<R> {
+impl<R: Rows + ?Sized> Rows for Arc<R> {
     fn len(&self) -> usize {
         (**self).len()
     }
@@ -199,4 +201,7 @@ pub enum MemoryError {
     /// A row number outside the memory.
     #[error(transparent)]
     Rows(#[from] RowsError),
+    /// A target token without a row.
+    #[error(transparent)]
+    Align(#[from] AlignError),
 }

@@ -1,5 +1,27 @@
 //! Pema in a browser tab. A dedicated worker makes one [`session::Session`], hands it
 //! [`protocol::Command`]s and posts the [`protocol::Event`]s that come back.
+//!
+//! - [`session`]: what is connected, loaded and trained; one task at a time
+//! - `connect`, `data`, `memory`, `train`, `generate`, `evaluate`, `adapters`: the tasks
+//! - `service`, `stream`: the wire, each request in the ledger
+//! - `storage`: the origin's private file system
+//! - `device`: WebGPU or the CPU
 #![cfg(target_family = "wasm")]
 
+mod adapters;
+mod connect;
+mod data;
+mod device;
+pub mod error;
+mod evaluate;
+mod generate;
+#[cfg(feature = "planted-leaks")]
+mod leak;
+mod memory;
+mod page;
 pub mod protocol;
+mod service;
+pub mod session;
+mod storage;
+mod stream;
+mod train;

@@ -140,6 +140,8 @@ pub struct TrainSettings {
     pub reconstruction_epochs: u32,
     /// At most so many epochs, joint phase.
     pub joint_epochs: u32,
+    /// Steps between validations; the last step of a phase is always validated.
+    pub validate_every: u32,
     /// Worse validations in a row before a phase ends.
     pub patience: u32,
     /// Decides weights, order and dropout.

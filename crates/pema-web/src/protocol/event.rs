@@ -65,24 +65,24 @@ pub enum Event {
         phase: Phase,
         /// From 0.
         epoch: u32,
-        /// From 0, over the whole phase.
+        /// From 1, over the whole phase.
         step: u32,
         /// Steps of one epoch.
         steps_in_epoch: u32,
         /// What was minimised.
         loss: f32,
-        /// Its reconstruction part.
-        reconstruction: f32,
+        /// Its reconstruction part, when kappa is above 0.
+        reconstruction: Option<f32>,
         /// Its prediction part, in the joint phase.
         prediction: Option<f32>,
         /// Rows (context, target token) a second.
         pairs_per_second: f32,
     },
-    /// The validation after an epoch.
+    /// The losses over all validation rows.
     Validated {
         /// Which phase.
         phase: Phase,
-        /// From 0; the first validation of a phase comes before any step and has epoch 0 and step 0.
+        /// From 0.
         epoch: u32,
         /// Steps of the phase so far.
         step: u32,

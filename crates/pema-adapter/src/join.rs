@@ -1,0 +1,63 @@
+//! Shards become a [`Memory`]: rows that meet a target token are kept, on the side of their
+//! prompt's pair.
+
+use std::sync::Arc;
+
+use half::f16;
+use pema_core::align::{AlignError, Joiner, Targets};
+use pema_core::id::TokenId;
+use pema_core::memory::Shard;
+
+use crate::memory::{HostRows, Memory, MemoryError};
+
+/// Takes shards one by one, so that no two need to be in memory at once.
+#[derive(Debug)]
+pub struct MemoryBuilder<'t> {
+    joiner: Joiner<'t>,
+    d: usize,
+    /// The first prompt whose rows are for validation.
+    validation_from: u32,
+    h: Vec<f16>,
+    y: Vec<TokenId>,
+    train: Vec<usize>,
+    valid: Vec<usize>,
+}
+
+impl<'t> MemoryBuilder<'t> {
+    /// A memory of hidden states of `d` entries; prompts from `validation_from` on are for
+    /// validation.
+    pub fn new(targets: &'t Targets, d: usize, validation_from: u32) -> Self {
+        let (h, y, train, valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { joiner: Joiner::new(targets), d, validation_from, h, y, train, valid }
+    }
+
+    /// Joins one shard.
+    ///
+    /// # Errors
+    /// [`AlignError`] when its rows do not belong to the targets.
+    pub fn add(&mut self, index: u32, shard: &Shard) -> Result<(), AlignError> {
+        let joined = self.joiner.add(index, &shard.prompt, &shard.step)?;
+        for (row, prompt) in joined.rows.iter().zip(&joined.prompt) {
+            let is_validation = *prompt >= self.validation_from;
+            let side = if is_validation { &mut self.valid } else { &mut self.train };
+            side.push(self.h.len() / self.d);
+            self.h.extend_from_slice(shard.row(row.row as usize));
+        }
+        self.y.extend(joined.y);
+        Ok(())
+    }
+
+    /// Rows joined so far.
+    pub fn rows(&self) -> usize {
+        self.y.len()
+    }
+
+    /// The memory, cheap to clone.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when a target token has met no row.
+    pub fn finish(self) -> Result<Memory<Arc<HostRows>>, MemoryError> {
+        self.joiner.finish()?;
+        Memory::new(Arc::new(HostRows::new(self.d, self.h)?), self.y, self.train, self.valid)
+    }
+}

@@ -1,0 +1,76 @@
+//! The next token's distribution: the PLM's, the adapter's, and their mixture.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
+use pema_core::id::TokenId;
+use pema_core::schedule::{log_softmax, mix_log_probs};
+
+use crate::adapter::Adapter;
+use crate::head::Head;
+use crate::tensor_file::ReadError;
+
+/// Turns hidden states into distributions. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mixer {
+    head: Head,
+    adapter: Option<Adapter>,
+    device: Device,
+}
+
+/// Log-probabilities `[v]` of the next token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distributions {
+    /// The adapter's; absent where it has no weight.
+    pub pema: Option<Vec<f32>>,
+    /// The PLM's.
+    pub plm: Vec<f32>,
+    /// `log(lambda p_pema + (1 - lambda) p_plm)`.
+    pub mixture: Vec<f32>,
+}
+
+impl Mixer {
+    /// A mixer on the device that head and adapter lie on. Without an adapter it gives the PLM's
+    /// distribution whatever `lambda` is.
+    pub fn new(head: Head, adapter: Option<Adapter>, device: Device) -> Self {
+        Self { head, adapter, device }
+    }
+
+    /// Whether there is an adapter.
+    pub fn has_adapter(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// The distributions after the hidden state `h` `[d]`. At `lambda` 0 the adapter's half of
+    /// the work is left out.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn distributions(&self, h: &[f16], lambda: f32) -> Result<Distributions, ReadError> {
+        let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
+        let h = Tensor::<2>::from_data(TensorData::new(values, [1, h.len()]), &self.device);
+        let rows = match self.adapter.as_ref().filter(|_| lambda > 0.0) {
+            // [2, d]: the head is read once for both.
+            Some(adapter) => Tensor::cat(vec![h.clone(), adapter.h_pd(h)], 0),
+            None => h,
+        };
+        let logits = self.head.logits(rows).into_data_async().await;
+        let logits = logits.map_err(|error| ReadError(format!("{error:?}")))?;
+        let logits = logits.try_to_vec::<f32>().map_err(|error| ReadError(format!("{error:?}")))?;
+        let mut halves = logits.chunks_exact(self.head.v()).map(log_softmax);
+        let plm = halves.next().unwrap_or_default();
+        let pema = halves.next();
+        let mixture = match &pema {
+            Some(pema) => mix_log_probs(pema, &plm, lambda),
+            None => plm.clone(),
+        };
+        Ok(Distributions { pema, plm, mixture })
+    }
+}
+
+impl Distributions {
+    /// Probabilities of `token`: the adapter's (0 where it has no weight), the PLM's, the mixture's.
+    pub fn of(&self, token: TokenId) -> [f32; 3] {
+        let p = |log_p: &[f32]| log_p.get(token.0 as usize).map_or(0.0, |x| x.exp());
+        [self.pema.as_deref().map_or(0.0, p), p(&self.plm), p(&self.mixture)]
+    }
+}

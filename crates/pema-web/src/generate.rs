@@ -1,0 +1,144 @@
+//! Generating token by token: the service gives `f(x_t)`, this tab both distributions and the
+//! mixture.
+
+use std::ops::ControlFlow;
+
+use pema_adapter::{Chosen, Generation, Mixer};
+use pema_core::{
+    sampling::{Chooser, Sampling},
+    schedule::{GradualUnrolling, Schedule},
+    text::{StreamDecoder, Tokenizer},
+    wire::ModelCard,
+};
+
+use crate::{
+    connect::Connection,
+    data::Data,
+    error::TabError,
+    page::Page,
+    protocol::{Decoding, Event, Mixing, ScheduleKind, StepToken, Variant},
+    session::State,
+    stream::GenerationStream,
+};
+
+/// Everything that generating needs, for one or many prompts.
+pub(crate) struct Generator<'a> {
+    page: &'a Page,
+    card: &'a ModelCard,
+    tokenizer: &'a Tokenizer,
+    mixer: Mixer,
+    stream: GenerationStream,
+    data: &'a Data,
+    decoding: &'a Decoding,
+}
+
+/// What one run wrote.
+pub(crate) struct Written {
+    pub text: String,
+    pub stopped: bool,
+}
+
+impl<'a> Generator<'a> {
+    /// Opens the stream.
+    pub async fn open(state: &'a mut State, page: &'a Page, decoding: &'a Decoding) -> Result<Self, TabError> {
+        let (store, (_, device)) = (state.store()?, state.device()?);
+        let connection: &mut Connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
+        let head = connection.head(&store, &device).await?.clone();
+        let adapter = match &mut state.adapter {
+            Some(selected) => Some(selected.on_device(&connection.card, &device)?.clone()),
+            None => None,
+        };
+        let mixer = Mixer::new(head, adapter, device);
+        let state: &'a State = state;
+        let connection = state.connection()?;
+        let stream = GenerationStream::open(page, &connection.service, connection.card.hidden_size as usize)?;
+        Ok(Self { page, card: &connection.card, tokenizer: &connection.tokenizer, mixer, stream, data: state.data()?, decoding })
+    }
+
+    /// Whether there is a mixture at all.
+    pub fn has_adapter(&self) -> bool {
+        self.mixer.has_adapter()
+    }
+
+    /// Writes the continuation of `input`'s prompt; `on_token` sees each token.
+    pub async fn write(
+        &mut self,
+        input: &str,
+        variant: Variant,
+        mut on_token: impl FnMut(StepToken),
+    ) -> Result<Written, TabError> {
+        let prompt = self.data.prompt_of(input, self.tokenizer, self.card)?;
+        let generation = Generation {
+            prompt: &prompt,
+            unrolling: (variant == Variant::Mixture).then(|| self.unrolling(input)).transpose()?,
+            chooser: Chooser::new(self.decoding.sampling.map(Into::into))?,
+            endings: &self.card.end_of_generation,
+            max_tokens: self.room(prompt.len()),
+        };
+        let mut decoder = StreamDecoder::default();
+        let mut text = Ok(String::new());
+        let mut stopped = false;
+        pema_adapter::generate(&mut self.stream, &self.mixer, generation, |chosen| {
+            let piece = match chosen.is_end {
+                true => Ok(None),
+                false => decoder.push(self.tokenizer, chosen.token),
+            };
+            let piece = match piece {
+                Ok(piece) => piece.unwrap_or_default(),
+                Err(error) => {
+                    text = Err(error);
+                    return ControlFlow::Break(());
+                }
+            };
+            if let Ok(text) = &mut text {
+                text.push_str(&piece);
+            }
+            let Chosen { lambda, p_pema, p_plm, p_mixture, .. } = chosen;
+            on_token(StepToken { text: piece, lambda, p_pema, p_plm, p_mixture });
+            stopped = self.page.stop_requested();
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await?;
+        self.stream.show();
+        let text = text? + &decoder.finish(self.tokenizer)?;
+        Ok(Written { text: text.trim().to_owned(), stopped })
+    }
+
+    /// Steps that the user wants and the context allows.
+    fn room(&self, prompt: usize) -> usize {
+        (self.decoding.max_tokens as usize).min((self.card.context_length as usize).saturating_sub(prompt))
+    }
+
+    fn unrolling(&self, input: &str) -> Result<GradualUnrolling, TabError> {
+        let Mixing { schedule, lambda_max } = self.decoding.mixing;
+        let schedule = match schedule {
+            ScheduleKind::Linear => Schedule::Linear,
+            ScheduleKind::Quadratic => Schedule::Quadratic,
+            ScheduleKind::Constant => Schedule::Constant,
+        };
+        let source = self.tokenizer.encode(input)?;
+        Ok(GradualUnrolling::new(schedule, lambda_max, source.len() as u32)?)
+    }
+}
+
+impl From<crate::protocol::Sampling> for Sampling {
+    fn from(s: crate::protocol::Sampling) -> Self {
+        Self { temperature: s.temperature, top_k: s.top_k as usize, top_p: s.top_p, seed: s.seed.into() }
+    }
+}
+
+/// Generates for one input, with the model alone and with the mixture.
+pub(crate) async fn generate(state: &mut State, page: &Page, input: &str, decoding: &Decoding) -> Result<(), TabError> {
+    let mut generator = Generator::open(state, page, decoding).await?;
+    let show = |variant| move |token| page.post(&Event::Token { variant, token });
+    let plm = generator.write(input, Variant::Plm, show(Variant::Plm)).await?;
+    let mut stopped = plm.stopped;
+    let mut mixture = None;
+    if generator.has_adapter() && !stopped {
+        let written = generator.write(input, Variant::Mixture, show(Variant::Mixture)).await?;
+        stopped = written.stopped;
+        mixture = Some(written.text);
+    }
+    page.post(&Event::Generated { plm: plm.text, mixture, stopped });
+    Ok(())
+}

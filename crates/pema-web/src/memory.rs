@@ -1,0 +1,197 @@
+//! The external memory: extracted by the service, downloaded shard by shard, joined here.
+//!
+//! A memory is stored under the hash of what was asked for, so the same data finds its shards
+//! again, after a reload too.
+
+use std::sync::Arc;
+
+use pema_adapter::{HostRows, MemoryBuilder};
+use pema_core::{
+    id::{ContentHash, MemoryId},
+    memory::Shard,
+    wire::{CreateMemory, MemoryKind, MemoryManifest, MemoryState, ModelCard, ShardEntry},
+};
+
+use crate::{
+    data::Data,
+    error::TabError,
+    page::Page,
+    protocol::{Event, MemorySummary, Stage},
+    service::Service,
+    session::State,
+    storage::Store,
+};
+
+/// Pause between two looks at a running extraction.
+const POLL_MILLISECONDS: u32 = 400;
+/// Tries, each after a pause twice as long, before a silent service is given up: 15 s in all.
+const RETRIES: u32 = 4;
+/// The first of those pauses.
+const RETRY_MILLISECONDS: u32 = 1000;
+
+/// Rows joined with their targets, in host memory.
+pub(crate) type Rows = pema_adapter::Memory<Arc<HostRows>>;
+
+/// A memory and what it was asked for by.
+pub(crate) struct Memory {
+    /// Names the request.
+    pub key: String,
+    pub rows: Rows,
+}
+
+/// Has the memory of the loaded data extracted, downloaded and joined.
+pub(crate) async fn download(state: &mut State, page: &Page) -> Result<(), TabError> {
+    let store = state.store()?;
+    let (connection, data) = (state.connection()?, state.data()?);
+    let request = data.prepared.request(MemoryKind::Steps);
+    let body = serde_json::to_string(&request).map_err(|error| TabError::Setting(error.to_string()))?;
+    let card = &connection.card;
+    let (bytes, most) = (body.len(), card.limits.max_body_bytes);
+    if bytes as u64 > most {
+        return Err(TabError::TooManyBytes { bytes, most });
+    }
+    let key = ContentHash::of(format!("{}\n{body}", card.model).as_bytes()).as_str()[..32].to_owned();
+    let job = Job { page, service: &connection.service, store: &store, card, folder: format!("memories/{key}") };
+    let (manifest, cached) = match job.stored().await? {
+        Some(manifest) => (manifest, true),
+        None => (job.fetch(&body, &request, &key).await?, false),
+    };
+    let rows = job.join(&manifest, data).await?;
+    page.post(&Event::MemoryReady {
+        memory: MemorySummary {
+            train_rows: rows.train().len() as u32,
+            validation_rows: rows.valid().len() as u32,
+            bytes: manifest.shards.iter().map(|shard| shard.bytes).sum::<u64>() as f64,
+            shards: manifest.shards.len() as u32,
+            cached,
+        },
+    });
+    #[cfg(feature = "planted-leaks")]
+    crate::leak::after_memory(&connection.service, data).await;
+    state.memory = Some(Memory { key, rows });
+    Ok(())
+}
+
+/// One memory on its way.
+struct Job<'a> {
+    page: &'a Page,
+    service: &'a Service,
+    store: &'a Store,
+    card: &'a ModelCard,
+    folder: String,
+}
+
+impl Job<'_> {
+    fn shard_path(&self, entry: &ShardEntry) -> String {
+        format!("{}/{}", self.folder, entry.sha256)
+    }
+
+    fn manifest_path(&self) -> String {
+        format!("{}/manifest.json", self.folder)
+    }
+
+    /// The manifest of a memory that is in storage as a whole.
+    async fn stored(&self) -> Result<Option<MemoryManifest>, TabError> {
+        let Some(bytes) = self.store.read(&self.manifest_path()).await? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_slice::<MemoryManifest>(&bytes) else { return Ok(None) };
+        for entry in &manifest.shards {
+            if !self.has(entry).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    async fn has(&self, entry: &ShardEntry) -> Result<bool, TabError> {
+        Ok(self.store.size(&self.shard_path(entry)).await? == Some(entry.bytes))
+    }
+
+    /// Waits for the service's shards and downloads each as it appears.
+    async fn fetch(&self, body: &str, request: &CreateMemory, key: &str) -> Result<MemoryManifest, TabError> {
+        let mut manifest = self.patiently(async || self.service.create_memory(body, request, key).await).await?;
+        loop {
+            self.check(&manifest)?;
+            self.fetch_shards(&manifest).await?;
+            match &manifest.state {
+                MemoryState::Done => break,
+                MemoryState::Failed { detail } => return Err(TabError::ExtractionFailed(detail.clone())),
+                MemoryState::Queued | MemoryState::Running => {}
+            }
+            self.page.sleep(POLL_MILLISECONDS).await;
+            self.page.check_stop()?;
+            manifest = self.patiently(async || self.service.memory(&manifest.id).await).await?;
+        }
+        let bytes = serde_json::to_vec(&manifest).map_err(|error| TabError::Setting(error.to_string()))?;
+        self.store.write(&self.manifest_path(), &bytes).await?;
+        // Everything is here, so the service need not keep the prompts.
+        self.patiently(async || self.service.forget_memory(&manifest.id).await).await?;
+        Ok(manifest)
+    }
+
+    fn check(&self, manifest: &MemoryManifest) -> Result<(), TabError> {
+        if manifest.model == self.card.model && manifest.hidden_size == self.card.hidden_size {
+            return Ok(());
+        }
+        let detail = "its memory is of another model than its model card: connect again".to_owned();
+        Err(TabError::NotPema { origin: self.service.origin().to_owned(), detail })
+    }
+
+    async fn fetch_shards(&self, manifest: &MemoryManifest) -> Result<(), TabError> {
+        let row_bytes = u64::from(self.card.hidden_size) * 2 + 12;
+        self.page.progress(Stage::Extraction, manifest.rows_done, manifest.rows, "rows");
+        let total = manifest.rows * row_bytes;
+        let mut done = 0;
+        for entry in &manifest.shards {
+            if !self.has(entry).await? {
+                self.patiently(async || self.fetch_shard(&manifest.id, entry).await).await?;
+            }
+            done += entry.bytes;
+            self.page.progress(Stage::Shards, done, total.max(done), "bytes");
+        }
+        Ok(())
+    }
+
+    async fn fetch_shard(&self, id: &MemoryId, entry: &ShardEntry) -> Result<(), TabError> {
+        let mut bytes = Vec::with_capacity(entry.bytes as usize);
+        let path = format!("/v1/memories/{id}/shards/{}", entry.index);
+        self.service
+            .download(&path, &[], &entry.sha256, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })
+            .await?;
+        self.store.write(&self.shard_path(entry), &bytes).await
+    }
+
+    /// Tries again while the service is silent.
+    async fn patiently<T>(&self, call: impl AsyncFn() -> Result<T, TabError>) -> Result<T, TabError> {
+        for attempt in 0..RETRIES {
+            match call().await {
+                Err(TabError::Unreachable { .. }) => self.page.sleep(RETRY_MILLISECONDS << attempt).await,
+                result => return result,
+            }
+            self.page.check_stop()?;
+        }
+        call().await
+    }
+
+    /// Reads every shard, checks it and joins it; an altered one is removed.
+    async fn join(&self, manifest: &MemoryManifest, data: &Data) -> Result<Rows, TabError> {
+        let d = self.card.hidden_size as usize;
+        let targets = &data.prepared.targets;
+        let mut builder = MemoryBuilder::new(targets, d, data.validation_from);
+        for entry in &manifest.shards {
+            let path = self.shard_path(entry);
+            let bytes = self.store.read(&path).await?.unwrap_or_default();
+            match Shard::open(&bytes, entry, d) {
+                Ok(shard) => builder.add(entry.index, &shard)?,
+                Err(error) => {
+                    self.store.remove(&path).await?;
+                    return Err(error.into());
+                }
+            }
+            self.page.progress(Stage::Join, builder.rows() as u64, targets.pairs() as u64, "rows");
+        }
+        Ok(builder.finish()?)
+    }
+}

@@ -1,0 +1,98 @@
+//! The generation stream: a token out, a frame in. One socket serves many sequences.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::{SinkExt, StreamExt};
+use gloo_net::websocket::{Message, futures::WebSocket};
+use pema_adapter::ContextStream;
+use pema_core::{
+    id::TokenId,
+    wire::{ClientMessage, GENERATE_SUBPROTOCOL, KEY_SUBPROTOCOL_PREFIX, LogitsMode, Problem, frame::StepFrame},
+};
+
+use crate::{
+    error::TabError,
+    page::{Page, Recorded},
+    protocol::LedgerKind,
+    service::Service,
+};
+
+/// An open stream.
+pub struct GenerationStream {
+    socket: WebSocket,
+    origin: String,
+    hidden_size: usize,
+    recorded: Recorded,
+    prompts: usize,
+    tokens: usize,
+}
+
+impl GenerationStream {
+    /// Opens a stream to a model whose hidden states have `hidden_size` entries.
+    ///
+    /// # Errors
+    /// [`TabError::Unreachable`] when no socket can be made.
+    pub fn open(page: &Page, service: &Service, hidden_size: usize) -> Result<Self, TabError> {
+        let mut protocols = vec![GENERATE_SUBPROTOCOL.to_owned()];
+        protocols.extend(service.key().map(|key| format!("{KEY_SUBPROTOCOL_PREFIX}{}", URL_SAFE_NO_PAD.encode(key))));
+        let origin = service.origin().to_owned();
+        let socket = WebSocket::open_with_protocols(&service.stream_url(), &protocols)
+            .map_err(|error| TabError::NotPema { origin: origin.clone(), detail: error.to_string() })?;
+        let mut recorded = page.record("GET /v1/generate (WebSocket)".into(), LedgerKind::Generation, String::new(), 0);
+        recorded.status(101);
+        Ok(Self { socket, origin, hidden_size, recorded, prompts: 0, tokens: 0 })
+    }
+
+    /// Tells the ledger what has been sent so far.
+    pub fn show(&self) {
+        self.recorded.show();
+    }
+
+    async fn exchange(&mut self, message: &ClientMessage) -> Result<StepFrame, TabError> {
+        let text = serde_json::to_string(message).map_err(|error| TabError::Setting(error.to_string()))?;
+        let carried = format!("{} prompts; {} prompt and generated tokens", self.prompts, self.tokens);
+        self.recorded.sent(text.len(), carried);
+        let gone = || TabError::Unreachable { origin: self.origin.clone() };
+        self.socket.send(Message::Text(text)).await.map_err(|_| gone())?;
+        let answer = self.socket.next().await.ok_or_else(gone)?.map_err(|_| gone())?;
+        match answer {
+            Message::Bytes(bytes) => {
+                self.recorded.received(bytes.len());
+                let frame = StepFrame::decode(&bytes)?;
+                if frame.h.len() == self.hidden_size {
+                    return Ok(frame);
+                }
+                let detail = format!("a frame has {} entries where the model card says {}", frame.h.len(), self.hidden_size);
+                Err(TabError::NotPema { origin: self.origin.clone(), detail })
+            }
+            Message::Text(text) => {
+                self.recorded.received(text.len());
+                Err(match serde_json::from_str::<Problem>(&text) {
+                    Ok(problem) => TabError::Refused(problem),
+                    Err(error) => TabError::NotPema { origin: self.origin.clone(), detail: error.to_string() },
+                })
+            }
+        }
+    }
+}
+
+impl ContextStream for GenerationStream {
+    type Error = TabError;
+
+    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, TabError> {
+        self.prompts += 1;
+        self.tokens += prompt.len();
+        // The tab holds the head, so `h` gives it the model's logits too.
+        self.exchange(&ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None }).await
+    }
+
+    async fn push(&mut self, token: TokenId) -> Result<StepFrame, TabError> {
+        self.tokens += 1;
+        self.exchange(&ClientMessage::Token { token }).await
+    }
+}
+
+impl Drop for GenerationStream {
+    fn drop(&mut self) {
+        self.show();
+    }
+}

@@ -1,0 +1,193 @@
+//! Training in the tab: the trainer's steps, one at a time, with the page told of each and the
+//! whole state kept in storage, so that a closed tab costs at most a minute.
+
+use std::sync::Arc;
+
+use pema_adapter::{Activity, AdapterConfig, Checkpoint, HostRows, Phase as TrainingPhase, Progress, Trainer};
+use pema_core::{id::ContentHash, wire::ModelCard};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    adapters,
+    error::TabError,
+    page::{Page, now},
+    protocol::{Event, Phase, TrainSettings},
+    session::State,
+    storage::Store,
+};
+
+/// A checkpoint is stored this often at least.
+const CHECKPOINT_MILLISECONDS: f64 = 60_000.0;
+
+type TabTrainer = Trainer<Arc<HostRows>>;
+
+/// What is stored of a run that has not ended.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    settings: TrainSettings,
+    /// [`crate::memory::Memory::key`] of the memory it learns from.
+    memory: String,
+    /// SHA-256 of the checkpoint, which is stored under it.
+    checkpoint: ContentHash,
+}
+
+/// A stopped run for this model, if there is one.
+pub(crate) async fn resumable(store: &Store, card: &ModelCard) -> Result<Option<TrainSettings>, TabError> {
+    Ok(stored_run(store, card).await?.map(|run| run.settings))
+}
+
+/// Trains to the end, or until the user stops it.
+pub(crate) async fn train(state: &mut State, page: &Page, settings: TrainSettings, resume: bool) -> Result<(), TabError> {
+    let store = state.store()?;
+    let card = state.connection()?.card.clone();
+    let run = match resume {
+        true => Some(stored_run(&store, &card).await?.ok_or(NOTHING_TO_RESUME)?),
+        false => None,
+    };
+    let (settings, mut trainer) = open_trainer(state, &store, &card, settings, run).await?;
+    let memory = state.memory.as_ref().ok_or(NO_MEMORY)?.key.clone();
+    let checkpoints = Checkpoints { store: &store, card: &card, settings: &settings, memory };
+
+    let mut saved = now();
+    while !trainer.is_done() && !page.stop_requested() {
+        let began = now();
+        let progress = trainer.step().await?;
+        report(page, &progress, now() - began);
+        page.breathe().await;
+        if now() - saved > CHECKPOINT_MILLISECONDS {
+            checkpoints.save(&trainer).await?;
+            saved = now();
+        }
+    }
+    let stopped = !trainer.is_done();
+    if stopped {
+        checkpoints.save(&trainer).await?;
+    }
+    let Some(adapter) = trainer.adapter() else { return Err(TabError::StoppedInPhaseOne) };
+    let bytes = adapter.export(&settings.name).await?;
+    #[cfg(feature = "planted-leaks")]
+    crate::leak::after_training(&state.connection()?.service, state.data()?, &bytes).await;
+    let adapter = adapters::keep(state, bytes).await?;
+    if !stopped {
+        checkpoints.forget().await?;
+    }
+    page.post(&Event::Trained { adapter, stopped });
+    Ok(())
+}
+
+async fn open_trainer(
+    state: &mut State,
+    store: &Store,
+    card: &ModelCard,
+    settings: TrainSettings,
+    run: Option<Run>,
+) -> Result<(TrainSettings, TabTrainer), TabError> {
+    let (_, device) = state.device()?;
+    let memory = state.memory.as_ref().ok_or(NO_MEMORY)?;
+    if run.as_ref().is_some_and(|run| run.memory != memory.key) {
+        return Err(TabError::NotYet("the stopped run learns from other data: load that data and its memory first"));
+    }
+    let rows = memory.rows.clone();
+    let connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
+    let head = connection.head(store, &device).await?.clone();
+    match run {
+        None => {
+            let trainer = Trainer::new(config(&settings), rows, head, card.model.clone(), device)?;
+            Ok((settings, trainer))
+        }
+        Some(run) => {
+            let bytes = store.read(&checkpoint_path(card, &run.checkpoint)).await?.ok_or(NOTHING_TO_RESUME)?;
+            let trainer = Trainer::resume(&Checkpoint::from_bytes(bytes), rows, head, device)?;
+            Ok((run.settings, trainer))
+        }
+    }
+}
+
+fn config(settings: &TrainSettings) -> AdapterConfig {
+    AdapterConfig {
+        rank: settings.rank as usize,
+        alpha: settings.alpha.into(),
+        dropout: settings.dropout.into(),
+        kappa: settings.kappa.into(),
+        lr: settings.learning_rate.into(),
+        reconstruction_batch: settings.reconstruction_batch as usize,
+        reconstruction_epochs: settings.reconstruction_epochs as usize,
+        prediction_batch: settings.joint_batch as usize,
+        prediction_epochs: settings.joint_epochs as usize,
+        validate_every: settings.validate_every as usize,
+        patience: settings.patience as usize,
+        seed: settings.seed.into(),
+    }
+}
+
+fn report(page: &Page, progress: &Progress, milliseconds: f64) {
+    let phase = match progress.phase {
+        TrainingPhase::Reconstruction => Phase::Reconstruction,
+        TrainingPhase::Prediction => Phase::Joint,
+    };
+    let (epoch, step) = (progress.epoch as u32, progress.steps_in_phase as u32);
+    if progress.activity == Activity::Training {
+        page.post(&Event::TrainStep {
+            phase,
+            epoch,
+            step,
+            steps_in_epoch: progress.steps_in_epoch as u32,
+            loss: progress.loss as f32,
+            reconstruction: progress.l_rct.map(|loss| loss as f32),
+            prediction: progress.l_pd.map(|loss| loss as f32),
+            pairs_per_second: (progress.rows as f64 * 1000.0 / milliseconds.max(1.0)) as f32,
+        });
+    }
+    if let Some(validation) = progress.validation {
+        page.post(&Event::Validated { phase, epoch, step, loss: validation.loss as f32, best: validation.best });
+    }
+}
+
+/// Where a run's state is stored. A new checkpoint is whole before the run points to it.
+struct Checkpoints<'a> {
+    store: &'a Store,
+    card: &'a ModelCard,
+    settings: &'a TrainSettings,
+    memory: String,
+}
+
+impl Checkpoints<'_> {
+    async fn save(&self, trainer: &TabTrainer) -> Result<(), TabError> {
+        let bytes = trainer.checkpoint().await?.into_bytes();
+        let old = stored_run(self.store, self.card).await?;
+        let run = Run { settings: self.settings.clone(), memory: self.memory.clone(), checkpoint: ContentHash::of(&bytes) };
+        self.store.write(&checkpoint_path(self.card, &run.checkpoint), &bytes).await?;
+        let json = serde_json::to_vec(&run).map_err(|error| TabError::Setting(error.to_string()))?;
+        self.store.write(&run_path(self.card), &json).await?;
+        match old.filter(|old| old.checkpoint != run.checkpoint) {
+            Some(old) => self.store.remove(&checkpoint_path(self.card, &old.checkpoint)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The run has ended.
+    async fn forget(&self) -> Result<(), TabError> {
+        self.store.remove(&folder(self.card)).await
+    }
+}
+
+async fn stored_run(store: &Store, card: &ModelCard) -> Result<Option<Run>, TabError> {
+    let bytes = store.read(&run_path(card)).await?;
+    // A file that was cut short is a run that cannot go on.
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+fn folder(card: &ModelCard) -> String {
+    format!("runs/{}", card.model)
+}
+
+fn run_path(card: &ModelCard) -> String {
+    format!("{}/run.json", folder(card))
+}
+
+fn checkpoint_path(card: &ModelCard, checkpoint: &ContentHash) -> String {
+    format!("{}/{checkpoint}", folder(card))
+}
+
+const NOTHING_TO_RESUME: TabError = TabError::NotYet("there is no stopped run that can go on: start a new one");
+const NO_MEMORY: TabError = TabError::NotYet("there is no memory yet: download it first");
