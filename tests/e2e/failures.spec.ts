@@ -63,17 +63,17 @@ test('bad data is refused with the place and what to do', async ({ openTab, serv
   await test.step('an empty prompt', async () => {
     const failure = await failureOf(load({ input: '', target: 'b' }, '{input}'));
     expect(failure.section).toBe('data');
-    expect(failure.message).toMatch(/line 4/);
+    expect(failure.message).toMatch(/(line|pair) 4/);
   });
   await test.step('a prompt that is too long', async () => {
     const failure = await failureOf(load({ input: 'very '.repeat(5000), target: 'b' }));
-    expect(failure.section).toBe('data');
-    expect(failure.message).toMatch(/line 4.*tokens.*shorten/s);
+    expect(failure).toMatchObject({ section: 'data', kind: 'unusable-pair' });
+    expect(failure.message).toMatch(/(line|pair) 4.*tokens.*shorten/s);
   });
   await test.step('a target that the tokenizer cannot encode', async () => {
     const failure = await failureOf(load({ input: 'a', target: 'The end<|im_end|> is near.' }));
-    expect(failure).toMatchObject({ section: 'data', kind: 'bad-text' });
-    expect(failure.message).toMatch(/line 4.*<\|im_end\|>/s);
+    expect(failure).toMatchObject({ section: 'data', kind: 'unusable-pair' });
+    expect(failure.message).toMatch(/(line|pair) 4.*<\|im_end\|>/s);
   });
   await stillLoads(pema, folder);
 });

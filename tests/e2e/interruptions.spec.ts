@@ -51,7 +51,7 @@ test('a torn shard is downloaded again', async ({ openTab, service, folder }) =>
 test('a download goes on where it was when the service dies and comes back', async ({ openTab, service, folder }) => {
   const pema = await openTab(service);
   // Two shards of 4 MiB.
-  await loadSome(pema, service, folder, 200);
+  await loadSome(pema, service, folder, 180);
   let died: Promise<void> | undefined;
   service.proxy.tamper = (bytes, sent) => {
     // The second shard is asked for once the first is stored.
@@ -59,7 +59,7 @@ test('a download goes on where it was when the service dies and comes back', asy
     return died ? 'cut' : bytes;
   };
   const download = pema.downloadMemory().catch((error: unknown) => error);
-  await expect.poll(() => died !== undefined, { timeout: 180_000 }).toBe(true);
+  await expect.poll(() => died !== undefined, { timeout: 240_000 }).toBe(true);
   await died;
   service.proxy.tamper = undefined;
   await service.process.start();
