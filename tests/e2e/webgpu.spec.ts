@@ -13,7 +13,7 @@ test('a few steps of both phases run on WebGPU', async ({ openTab, service, fold
   const { losses, adapter } = await pema.train({ ...WEBGPU_STEPS, name: 'few steps' });
   expect(adapter).toBe('few steps');
   expect([...losses.reconstruction, ...losses.joint].every(Number.isFinite)).toBe(true);
-  expect(losses.joint.length).toBeGreaterThan(1);
+  expect(losses.joint.length).toBeGreaterThan(0);
 
   const [{ input } = { input: '' }] = samplePairs('test', 1);
   const { mixture, lambdas } = await pema.generate(input, { maxTokens: 2 });

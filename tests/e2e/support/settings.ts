@@ -26,5 +26,6 @@ export const LEARNING: Partial<TrainSettings> = {
   jointBatch: 64,
   reconstructionEpochs: 3,
   jointEpochs: 3,
+  validateEvery: 10,
   seed: 1,
 };
