@@ -37,7 +37,7 @@ pub struct Args {
     /// Where models and what is exported from them are kept [default: ~/.cache/pema].
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// CPU threads [default: all].
+    /// CPU threads [default: half of the processors].
     #[arg(long, value_parser = value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
     /// Longest sequence in tokens, if the model's own limit is not shorter. Memory grows with it.

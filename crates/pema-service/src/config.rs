@@ -55,9 +55,16 @@ impl ModelConfig {
             cache_dir: default_cache_dir(),
             context_length: 2048,
             parallel: 8,
-            threads: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            threads: default_threads(),
         }
     }
+}
+
+/// Half of the processors, at least one. llama.cpp's threads spin while they wait for each other:
+/// with as many as processors, any other program on the machine (the demo's browser) makes the
+/// service several times slower, and the second thread of a core adds nothing.
+fn default_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| (n.get() as u32 / 2).max(1))
 }
 
 /// Bounds on what one request may ask.

@@ -130,7 +130,7 @@ fn bad_input_gets_a_problem_that_says_what_to_do() {
     expect(&prompt("1", 17), 422, "steps-not-bucketed");
     expect(&prompt("1", 0), 422, "steps-not-bucketed");
     expect(&prompt("1", 16_000), 422, "too-many-steps");
-    expect(&prompt(&long[..2 * 500], 512), 422, "context-too-long");
+    expect(&prompt(&long[..2 * 500 - 1], 512), 422, "context-too-long");
     expect(r#"{"kind":"prompt","prompts":[{"tokens":[1],"steps":16}]}"#, 422, "steps-not-zero");
     expect("{", 400, "malformed");
     expect(r#"{"kind":"steps","prompts":[{"tokens":[-1],"steps":16}]}"#, 400, "malformed");

@@ -11,7 +11,7 @@ use super::{Engine, EngineError, EngineInfo, Pending, PromptRows, Rows, Session,
 
 #[derive(Clone)]
 pub(crate) struct FakeEngine {
-    info: EngineInfo,
+    pub info: EngineInfo,
     /// `[v, d]`, values that f16 holds exactly.
     pub head: Arc<Vec<f32>>,
     pub scale: f32,

@@ -37,10 +37,10 @@ fn an_altered_head_is_refused() {
 
 #[test]
 fn a_wrong_softcap_or_scale_is_refused_and_the_right_one_found() {
-    let engine = FakeEngine { scale: 0.25, softcap: Some(1.5), ..engine() };
+    let engine = FakeEngine { scale: 0.25, softcap: Some(0.3), ..engine() };
     let head = head_file(&engine, |_| {});
-    let right = LogitRule { scale: 0.25, softcap: Some(1.5) };
-    let wrong = [PLAIN, LogitRule { scale: 4.0, softcap: Some(1.5) }, LogitRule { scale: 0.25, softcap: None }];
+    let right = LogitRule { scale: 0.25, softcap: Some(0.3) };
+    let wrong = [PLAIN, LogitRule { scale: 4.0, softcap: Some(0.3) }, LogitRule { scale: 0.25, softcap: None }];
     for rule in wrong {
         let error = head_agrees(&engine, head.path(), &[rule]).unwrap_err();
         assert!(matches!(error, ProofError::Logits { .. }), "{rule:?}: {error}");
