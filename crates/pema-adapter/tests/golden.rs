@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 1e-5;
 #[test]
 fn golden_losses_of_every_step_of_both_phases() {
     for golden in Golden::all() {
-        let progress = train(&mut golden.trainer());
+        let progress = train(&mut golden.trainer(&Device::flex()));
         for (phase, name) in [(Phase::Reconstruction, "/phase1_loss"), (Phase::Prediction, "/phase2_loss")] {
             let losses: Vec<f32> = progress.iter().filter(|p| p.phase == phase).map(|p| p.loss).collect();
             let what = format!("{}{name}", golden.name);
@@ -23,7 +23,7 @@ fn golden_losses_of_every_step_of_both_phases() {
 #[test]
 fn golden_losses_and_gradients_of_the_first_prediction_step() {
     for golden in Golden::all() {
-        let mut trainer = golden.trainer();
+        let mut trainer = golden.trainer(&Device::flex());
         let adapter = loop {
             if let Some(adapter) = trainer.adapter() {
                 break adapter;

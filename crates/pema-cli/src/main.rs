@@ -1,6 +1,14 @@
 //! `pema`: serve a model, and run every step of the method natively. One subcommand a file.
 
+mod client;
+mod extract;
+mod folder;
+mod generate;
+mod pairs;
 mod serve;
+mod train;
+
+use std::io::IsTerminal;
 
 use clap::{Parser, Subcommand};
 
@@ -15,14 +23,26 @@ struct Cli {
 enum Command {
     /// Serve a model's hidden states to data owners.
     Serve(serve::Args),
+    /// Download an external memory of your pairs' prompts.
+    Extract(extract::Args),
+    /// Train an adapter from a memory and your targets.
+    Train(train::Args),
+    /// Continue one input, with the model alone and with the adapter.
+    Generate(generate::GenerateArgs),
+    /// Compare the model alone and the adapter on test pairs.
+    Evaluate(generate::EvaluateArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        // llama.cpp says much about every model at level info.
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,llama-cpp-2=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        // llama.cpp says much about every model, at level warn too.
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,llama-cpp-2=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Extract(args) => extract::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Generate(args) => generate::run_generate(&args),
+        Command::Evaluate(args) => generate::run_evaluate(&args),
     }
 }

@@ -24,4 +24,7 @@ mod service;
 pub mod session;
 mod storage;
 mod stream;
+
+#[cfg(test)]
+mod tests;
 mod train;

@@ -124,7 +124,12 @@ impl Golden {
     fn read(stem: &PathBuf) -> Self {
         let json = std::fs::read_to_string(stem.with_extension("json")).unwrap();
         let bytes = std::fs::read(stem.with_extension("safetensors")).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
+        Self::parse(&stem.display().to_string(), &json, &bytes)
+    }
+
+    /// A case from the contents of its two files.
+    pub fn parse(name: &str, json: &str, bytes: &[u8]) -> Self {
+        let file = SafeTensors::deserialize(bytes).unwrap();
         let wide = |data: &[u8]| -> Vec<[u8; 8]> { data.as_chunks().0.to_vec() };
         let tensors = file.iter().map(|(name, view)| {
             let values = match view.dtype() {
@@ -136,7 +141,7 @@ impl Golden {
             (name.to_owned(), (view.shape().to_vec(), values))
         });
         let tensors = tensors.collect();
-        Self { name: stem.display().to_string(), numbers: serde_json::from_str(&json).unwrap(), tensors }
+        Self { name: name.to_owned(), numbers: serde_json::from_str(json).unwrap(), tensors }
     }
 
     pub fn number(&self, name: &str) -> f64 {
@@ -187,14 +192,13 @@ impl Golden {
         }
     }
 
-    pub fn trainer(&self) -> Trainer<HostRows<f32>> {
+    pub fn trainer(&self, device: &Device) -> Trainer<HostRows<f32>> {
         let rows = HostRows::new(self.size("d"), self.tensor("h").to_vec()).unwrap();
         let train = (0..self.size("n")).collect();
         let memory = Memory::new(rows, self.y(), train, Vec::new()).unwrap();
         let initial = |name: &str| self.tensor(&format!("init.{name}")).to_vec();
         let start = InitialWeights { a_rct: initial("a_rct"), b_rct: initial("b_rct"), a: initial("a"), b_pd: initial("b_pd") };
-        let device = Device::flex();
-        Trainer::with_initial_weights(self.config(), memory, self.head(&device), model(), device, start).unwrap()
+        Trainer::with_initial_weights(self.config(), memory, self.head(device), model(), device.clone(), start).unwrap()
     }
 }
 
