@@ -10,6 +10,8 @@ mod shell;
 mod stages;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Set up, build, show and test Pema.
@@ -32,8 +34,17 @@ enum Task {
     Test(test::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let task = Args::parse().task;
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
     let project = project::Project::find()?;
     let mut stages = stages::Stages::default();
     let outcome = match task {
