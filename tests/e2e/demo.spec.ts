@@ -55,6 +55,8 @@ test('the whole job on the sample data', async ({}, info) => {
   await shoot('generate');
   const scores = await pema.evaluate({ maxTokens: 48 });
   await shoot('generate', 'evaluate');
+  // Else the bar at the top would be in the middle.
+  await pema.page.evaluate(() => scrollTo(0, 0));
   await pema.page.screenshot({ path: join(shots, `${++number}-page.png`), fullPage: true });
   const ledger = await pema.ledger();
   await context.close();
