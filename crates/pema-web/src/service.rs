@@ -178,6 +178,8 @@ impl Service {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let builder = RequestBuilder::new(&format!("{}{path}", self.base))
             .method(method)
+            // What is kept is kept in the origin's storage, where its hash is checked.
+            .cache(web_sys::RequestCache::NoStore)
             .credentials(web_sys::RequestCredentials::Omit)
             .referrer_policy(web_sys::ReferrerPolicy::NoReferrer)
             .redirect(web_sys::RequestRedirect::Error);
