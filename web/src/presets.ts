@@ -14,12 +14,13 @@ const balanced: Omit<TrainSettings, 'name'> = {
   dropout: 0.1,
   kappa: 0.2,
   learningRate: 1e-3,
-  reconstructionBatch: 1024,
-  jointBatch: 256,
-  reconstructionEpochs: 20,
+  reconstructionBatch: 256,
+  jointBatch: 64,
+  reconstructionEpochs: 10,
   jointEpochs: 6,
-  validateEvery: 10,
-  patience: 2,
+  validateEvery: 40,
+  patience: 3,
+  prefix: 3,
   seed: 1,
 };
 
@@ -27,19 +28,19 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'quick',
     title: 'Quick',
-    note: 'A first look: a small adapter and few epochs.',
-    settings: { ...balanced, rank: 64, alpha: 64, reconstructionEpochs: 6, jointEpochs: 3 },
+    note: 'A first look: a small adapter with local context, and few epochs.',
+    settings: { ...balanced, rank: 64, alpha: 64, reconstructionEpochs: 6, jointEpochs: 3, validateEvery: 20 },
   },
   {
     id: 'balanced',
     title: 'Balanced',
-    note: 'A good adapter from some hundreds or thousands of pairs.',
+    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far (local context).',
     settings: balanced,
   },
   {
     id: 'paper',
     title: 'Paper',
-    note: 'The settings of the PEMA paper: large batches, many epochs, for large data and a fast GPU.',
+    note: 'The method and settings of the PEMA paper: large batches, many epochs, no local context. For large data and a fast GPU.',
     settings: {
       ...balanced,
       rank: 512,
@@ -50,6 +51,8 @@ export const PRESETS: readonly Preset[] = [
       reconstructionEpochs: 50,
       jointEpochs: 20,
       validateEvery: 100,
+      patience: 2,
+      prefix: 0,
     },
   },
 ];

@@ -9,7 +9,7 @@ use crate::train::objective::down;
 /// A trained adapter on a device: `h_pd = s h A B_pd`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// `A [d, r]`
+    /// `A [d, r]`, `[(prefix + 1) d, r]` with local context.
     pub(crate) a: Tensor<2>,
     /// `B_pd [r, d]`
     pub(crate) b_pd: Tensor<2>,
@@ -29,13 +29,14 @@ pub struct AdapterOrigin {
 }
 
 impl Adapter {
-    /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits).
+    /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits). An
+    /// adapter with local context wants `[n, (prefix + 1) d]`, which [`Mixer`](crate::Mixer) makes.
     ///
     /// # Panics
     ///
-    /// If `h` has another `d` than the adapter.
-    pub fn h_pd(&self, h: Tensor<2>) -> Tensor<2> {
-        let z = down(h, self.a.clone(), self.origin.config.scale()); // [n, r]
+    /// If `h_seen` is of another width than `A`.
+    pub fn h_pd(&self, h_seen: Tensor<2>) -> Tensor<2> {
+        let z = down(h_seen, self.a.clone(), self.origin.config.scale()); // [n, r]
         z.matmul(self.b_pd.clone())
     }
 
@@ -46,7 +47,7 @@ impl Adapter {
 
     /// `d`: entries of a hidden state.
     pub fn d(&self) -> usize {
-        self.a.dims()[0]
+        self.b_pd.dims()[1]
     }
 
     /// `r`.

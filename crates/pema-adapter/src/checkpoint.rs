@@ -123,7 +123,8 @@ impl<R: Rows> Trainer<R> {
         check_fit(&memory, &head)?;
         document.check_belongs_to(&memory, &head)?;
 
-        let saved = Saved { file, d: document.d, r: document.config.rank, device: &device };
+        let (d, r) = (document.d, document.config.rank);
+        let saved = Saved { file, seen: document.config.seen(d), d, r, device: &device };
         let weights = saved.weights("a", "b")?;
         let best = document.has_best.then(|| saved.weights("best.a", "best.b")).transpose()?;
         let moments = document.adam_time.map(|time| {
@@ -187,6 +188,7 @@ impl Document {
 /// A checkpoint's tensors.
 struct Saved<'a> {
     file: TensorFile<'a>,
+    seen: usize,
     d: usize,
     r: usize,
     device: &'a Device,
@@ -194,7 +196,7 @@ struct Saved<'a> {
 
 impl Saved<'_> {
     fn weights(&self, a: &str, b: &str) -> Result<Weights, FileError> {
-        let a = self.file.matrix(a, [self.d, self.r])?.upload(self.device);
+        let a = self.file.matrix(a, [self.seen, self.r])?.upload(self.device);
         Ok(Weights { a, b: self.b(b)? })
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::local_context::PREFIX_MAX;
+
 /// Settings; the defaults are those of the method's reference code.
 ///
 /// Absent fields of a serialised config take their defaults; unknown fields are refused.
@@ -31,6 +33,8 @@ pub struct AdapterConfig {
     pub validate_every: usize,
     /// A phase ends after so many validations in a row that were not its best. Default 2.
     pub patience: usize,
+    /// Tokens of the target's own prefix that the adapter sees, at most 8. Default 0, as the paper.
+    pub prefix: usize,
     /// Seeds the initial weights, the order of rows and dropout. Default 0.
     pub seed: u64,
 }
@@ -49,6 +53,7 @@ impl Default for AdapterConfig {
             prediction_epochs: 200,
             validate_every: 100,
             patience: 2,
+            prefix: 0,
             seed: 0,
         }
     }
@@ -58,6 +63,11 @@ impl AdapterConfig {
     /// `s = alpha / r`.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
+    }
+
+    /// Rows of `A` for hidden states of `d` entries.
+    pub(crate) fn seen(&self, d: usize) -> usize {
+        d * (self.prefix + 1)
     }
 
     /// The settings to 15 significant digits, which JSON carries exactly (17 it does not, see
@@ -84,6 +94,9 @@ impl AdapterConfig {
                 return Err(ConfigError::Zero { name });
             }
         }
+        if self.prefix > PREFIX_MAX {
+            return Err(ConfigError::PrefixTooLong(self.prefix));
+        }
         for (name, value) in [("alpha", self.alpha), ("lr", self.lr)] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(ConfigError::NotPositive { name, value });
@@ -107,6 +120,9 @@ pub enum ConfigError {
         /// The setting.
         name: &'static str,
     },
+    /// More local context than an adapter can have.
+    #[error("prefix is {0}; it must be at most {PREFIX_MAX}")]
+    PrefixTooLong(usize),
     /// A factor that is not a positive number.
     #[error("{name} is {value}; it must be a positive number")]
     NotPositive {

@@ -99,7 +99,7 @@ impl Adapter {
         }
         let b_rct = document.has_b_rct.then(|| file.matrix("b_rct", [rank, d])).transpose()?;
         let adapter = Self {
-            a: file.matrix("a", [d, rank])?.upload(device),
+            a: file.matrix("a", [config.seen(d), rank])?.upload(device),
             b_pd: file.matrix("b_pd", [rank, d])?.upload(device),
             b_rct: b_rct.map(|b_rct| b_rct.upload(device)),
             origin: AdapterOrigin { config, head: document.head, model },

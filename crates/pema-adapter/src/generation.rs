@@ -70,10 +70,11 @@ pub async fn generate<S: ContextStream>(
     if max_tokens == 0 {
         return Ok(());
     }
+    let mut written = Vec::with_capacity(max_tokens);
     let mut frame = stream.start(prompt).await?;
     for step in 0..max_tokens {
         let lambda = unrolling.as_ref().map_or(0.0, |unrolling| unrolling.lambda(step));
-        let next = mixer.distributions(&frame.h, lambda).await?;
+        let next = mixer.distributions(&frame.h, &written, lambda).await?;
         let token = chooser.choose(&next.mixture);
         let is_end = endings.contains(&token);
         let [p_pema, p_plm, p_mixture] = next.of(token);
@@ -81,6 +82,7 @@ pub async fn generate<S: ContextStream>(
         if is_end || flow.is_break() || step + 1 == max_tokens {
             break;
         }
+        written.push(token);
         frame = stream.push(token).await?;
     }
     Ok(())

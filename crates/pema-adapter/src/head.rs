@@ -29,6 +29,8 @@ pub struct Head {
     scale: f32,
     softcap: Option<f32>,
     hash: ContentHash,
+    /// Brings a row to unit root mean square, on average.
+    embedding_scale: f32,
 }
 
 /// Rows `rows` of `W_hd`.
@@ -67,15 +69,19 @@ impl Head {
             return Err(HeadError::NotAMatrix(vec![v, d]));
         }
         let row_bytes = view.data().len() / v;
+        let mut squares = 0.0;
         let blocks = (0..v).step_by(block_rows(d)).map(|first| {
             let rows = first..v.min(first + block_rows(d));
             let part = &view.data()[rows.start * row_bytes..rows.end * row_bytes];
             let values = floats(HEAD_TENSOR, view.dtype(), part)?;
+            squares += values.iter().map(|value| f64::from(value * value)).sum::<f64>();
             let w = Matrix { shape: [rows.len(), d], values }.upload(device);
             Ok(HeadBlock { rows, w })
         });
         let blocks = blocks.collect::<Result<_, FileError>>()?;
-        Ok(Self { blocks, v, d, scale, softcap, hash: ContentHash::of(bytes) })
+        let mean_square = squares / (v * d) as f64;
+        let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
+        Ok(Self { blocks, v, d, scale, softcap, hash: ContentHash::of(bytes), embedding_scale })
     }
 
     /// `v`: rows, the vocabulary's size.
@@ -129,6 +135,16 @@ impl Head {
     pub(crate) fn softcap_slope(&self, logits: &Tensor<2>) -> Option<Tensor<2>> {
         let cap = self.softcap?;
         Some(logits.clone().div_scalar(cap).square().neg().add_scalar(1.0))
+    }
+
+    /// Embeddings `[n, d]` of tokens less than `v`, zero where there is none.
+    pub(crate) fn embed(&self, tokens: &[Option<TokenId>]) -> Tensor<2> {
+        let rows: Vec<TokenId> = tokens.iter().map(|token| token.unwrap_or_default()).collect();
+        let scale = |token: &Option<TokenId>| if token.is_some() { self.embedding_scale } else { 0.0 };
+        let scales = TensorData::new(tokens.iter().map(scale).collect::<Vec<_>>(), [tokens.len(), 1]);
+        let rows = self.rows_of(&rows);
+        let scales = Tensor::<2>::from_data(scales, &rows.device());
+        rows * scales
     }
 
     /// `W_hd[y]`: `[n, d]`, gathered from the blocks. Every target must be less than `v`.

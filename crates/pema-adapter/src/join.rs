@@ -19,6 +19,7 @@ pub struct MemoryBuilder<'t> {
     validation_from: u32,
     h: Vec<f16>,
     y: Vec<TokenId>,
+    steps: Vec<u32>,
     train: Vec<usize>,
     valid: Vec<usize>,
 }
@@ -27,8 +28,9 @@ impl<'t> MemoryBuilder<'t> {
     /// A memory of hidden states of `d` entries; prompts from `validation_from` on are for
     /// validation.
     pub fn new(targets: &'t Targets, d: usize, validation_from: u32) -> Self {
-        let (h, y, train, valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { joiner: Joiner::new(targets), d, validation_from, h, y, train, valid }
+        let (h, y, steps) = (Vec::new(), Vec::new(), Vec::new());
+        let (train, valid) = (Vec::new(), Vec::new());
+        Self { joiner: Joiner::new(targets), d, validation_from, h, y, steps, train, valid }
     }
 
     /// Joins one shard.
@@ -42,6 +44,7 @@ impl<'t> MemoryBuilder<'t> {
             let side = if is_validation { &mut self.valid } else { &mut self.train };
             side.push(self.h.len() / self.d);
             self.h.extend_from_slice(shard.row(row.row as usize));
+            self.steps.push(shard.step[row.row as usize]);
         }
         self.y.extend(joined.y);
         Ok(())
@@ -58,6 +61,7 @@ impl<'t> MemoryBuilder<'t> {
     /// [`MemoryError`] when a target token has met no row.
     pub fn finish(self) -> Result<Memory<Arc<HostRows>>, MemoryError> {
         self.joiner.finish()?;
-        Memory::new(Arc::new(HostRows::new(self.d, self.h)?), self.y, self.train, self.valid)
+        let rows = Arc::new(HostRows::new(self.d, self.h)?);
+        Ok(Memory::new(rows, self.y, self.train, self.valid)?.with_steps(self.steps))
     }
 }

@@ -32,6 +32,7 @@ mod generation;
 mod head;
 mod head_loss;
 mod join;
+mod local_context;
 mod memory;
 mod mixture;
 mod random;

@@ -100,6 +100,8 @@ pub struct Memory<R> {
     y: Vec<TokenId>,
     train: Vec<usize>,
     valid: Vec<usize>,
+    /// Each row's place in its target, from 0.
+    steps: Vec<u32>,
 }
 
 impl<R: Rows> Memory<R> {
@@ -116,7 +118,20 @@ impl<R: Rows> Memory<R> {
         if let Some(&index) = train.iter().chain(&valid).find(|&&index| index >= len) {
             return Err(RowsError::OutOfRange { index, len }.into());
         }
-        Ok(Self { rows, y, train, valid })
+        let steps = vec![0; len];
+        Ok(Self { rows, y, train, valid, steps })
+    }
+
+    /// Says at which step of its target each row is, so that an adapter with local context finds
+    /// the target's prefix in the rows before.
+    pub(crate) fn with_steps(self, steps: Vec<u32>) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// The tokens of row `index`'s target before `y[index]`.
+    pub(crate) fn prefix(&self, index: usize) -> &[TokenId] {
+        let step = self.steps.get(index).map_or(0, |step| *step as usize);
+        &self.y[index.saturating_sub(step)..index]
     }
 
     /// `d`: entries in a row.
@@ -154,8 +169,8 @@ impl<R: Rows> Memory<R> {
         for number in lens.iter().chain(&self.train).chain(&self.valid) {
             hasher.update(&(*number as u64).to_le_bytes());
         }
-        for target in &self.y {
-            hasher.update(&target.0.to_le_bytes());
+        for number in self.y.iter().map(|target| &target.0).chain(&self.steps) {
+            hasher.update(&number.to_le_bytes());
         }
         hasher.finish()
     }

@@ -7,6 +7,7 @@ use pema_core::schedule::{log_softmax, mix_log_probs};
 
 use crate::adapter::Adapter;
 use crate::head::Head;
+use crate::local_context::with_prefix;
 use crate::tensor_file::ReadError;
 
 /// Turns hidden states into distributions. Cheap to clone.
@@ -40,17 +41,21 @@ impl Mixer {
         self.adapter.is_some()
     }
 
-    /// The distributions after the hidden state `h` `[d]`. At `lambda` 0 the adapter's half of
+    /// The distributions after the hidden state `h` `[d]`, with `written` the text's tokens so far,
+    /// each less than `v`, for an adapter with local context. At `lambda` 0 the adapter's half of
     /// the work is left out.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
-    pub async fn distributions(&self, h: &[f16], lambda: f32) -> Result<Distributions, ReadError> {
+    pub async fn distributions(&self, h: &[f16], written: &[TokenId], lambda: f32) -> Result<Distributions, ReadError> {
         let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
         let h = Tensor::<2>::from_data(TensorData::new(values, [1, h.len()]), &self.device);
         let rows = match self.adapter.as_ref().filter(|_| lambda > 0.0) {
             // [2, d]: the head is read once for both.
-            Some(adapter) => Tensor::cat(vec![h.clone(), adapter.h_pd(h)], 0),
+            Some(adapter) => {
+                let h_seen = with_prefix(h.clone(), &self.head, adapter.origin().config.prefix, |_| written);
+                Tensor::cat(vec![h, adapter.h_pd(h_seen)], 0)
+            }
             None => h,
         };
         let logits = self.head.logits(rows).into_data_async().await;

@@ -116,6 +116,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         prediction_epochs: settings.joint_epochs as usize,
         validate_every: settings.validate_every as usize,
         patience: settings.patience as usize,
+        prefix: settings.prefix as usize,
         seed: settings.seed.into(),
     }
 }

@@ -27,5 +27,7 @@ export const LEARNING: Partial<TrainSettings> = {
   reconstructionEpochs: 3,
   jointEpochs: 3,
   validateEvery: 10,
+  patience: 3,
+  prefix: 3,
   seed: 1,
 };

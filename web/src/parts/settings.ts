@@ -26,6 +26,7 @@ const FIELDS: readonly Field[] = [
   { key: 'jointEpochs', label: 'Epochs, phase 2', hint: 'At most', min: 1, step: 1 },
   { key: 'validateEvery', label: 'Validate every', hint: 'Steps; the last one too', min: 1, step: 1 },
   { key: 'patience', label: 'Patience', hint: 'Worse validations before a phase ends', min: 1, step: 1 },
+  { key: 'prefix', label: 'Local context', hint: 'Tokens written so far that the adapter sees', min: 0, max: 8, step: 1 },
   { key: 'seed', label: 'Seed', hint: 'Decides weights, order and dropout', min: 0, step: 1 },
 ];
 
@@ -79,6 +80,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       jointEpochs: value('jointEpochs'),
       validateEvery: value('validateEvery'),
       patience: value('patience'),
+      prefix: value('prefix'),
       seed: value('seed'),
     };
   };

@@ -23,7 +23,8 @@ pub struct Weights {
 pub struct Batch {
     /// `h [n, d]`.
     pub h: Tensor<2>,
-    /// What `A` sees: `h` after dropout, or `h` itself.
+    /// What `A` sees: `h` after dropout, with the prefix's embeddings beside it if the adapter has
+    /// local context.
     pub h_seen: Tensor<2>,
     /// `y [n]`.
     pub y: Vec<TokenId>,

@@ -16,11 +16,11 @@ use crate::tensor_file::Matrix;
 /// [`InitialWeights::drawn`] is the reference's choice: `A` uniform within `1 / sqrt(d)`, `B` zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InitialWeights {
-    /// Phase 1's `A [d, r]`.
+    /// Phase 1's `A [d, r]`, `[(prefix + 1) d, r]` with local context.
     pub a_rct: Vec<f32>,
     /// `B_rct [r, d]`.
     pub b_rct: Vec<f32>,
-    /// Phase 2's `A [d, r]`.
+    /// Phase 2's `A`.
     pub a: Vec<f32>,
     /// `B_pd [r, d]`.
     pub b_pd: Vec<f32>,
@@ -29,23 +29,25 @@ pub struct InitialWeights {
 impl InitialWeights {
     /// Draws the weights from the config's seed.
     pub fn drawn(config: &AdapterConfig, d: usize) -> Self {
-        let entries = d * config.rank;
-        let a = |phase| uniform(entries, 1.0 / (d as f32).sqrt(), config.seed, phase);
+        let (seen, entries) = (config.seen(d), d * config.rank);
+        let a = |phase| uniform(seen * config.rank, 1.0 / (seen as f32).sqrt(), config.seed, phase);
         Self { a_rct: a(1), b_rct: vec![0.0; entries], a: a(2), b_pd: vec![0.0; entries] }
     }
 
-    /// The first matrix that does not have `entries` entries, if any.
-    pub(crate) fn misfit(&self, entries: usize) -> Option<(&'static str, usize)> {
+    /// Name, entries found and entries expected of the first matrix that does not fit.
+    pub(crate) fn misfit(&self, config: &AdapterConfig, d: usize) -> Option<(&'static str, usize, usize)> {
         let Self { a_rct, b_rct, a, b_pd } = self;
-        [("a_rct", a_rct), ("b_rct", b_rct), ("a", a), ("b_pd", b_pd)]
-            .map(|(name, values)| (name, values.len()))
+        let (of_a, of_b) = (config.seen(d) * config.rank, d * config.rank);
+        [("a_rct", a_rct, of_a), ("b_rct", b_rct, of_b), ("a", a, of_a), ("b_pd", b_pd, of_b)]
+            .map(|(name, values, expected)| (name, values.len(), expected))
             .into_iter()
-            .find(|(_, len)| *len != entries)
+            .find(|(_, found, expected)| found != expected)
     }
 
     /// Both phases' weights on `device`.
-    pub(crate) fn upload(self, d: usize, r: usize, device: &Device) -> (Weights, Weights) {
-        let a = |values| Matrix { shape: [d, r], values }.upload(device);
+    pub(crate) fn upload(self, config: &AdapterConfig, d: usize, device: &Device) -> (Weights, Weights) {
+        let (seen, r) = (config.seen(d), config.rank);
+        let a = |values| Matrix { shape: [seen, r], values }.upload(device);
         let b = |values| Matrix { shape: [r, d], values }.upload(device);
         let reconstruction = Weights { a: a(self.a_rct), b: b(self.b_rct) };
         (reconstruction, Weights { a: a(self.a), b: b(self.b_pd) })

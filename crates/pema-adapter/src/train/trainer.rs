@@ -12,6 +12,7 @@ use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, Phas
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::AdapterConfig;
 use crate::head::Head;
+use crate::local_context::with_prefix;
 use crate::memory::{Memory, Rows, RowsError};
 use crate::random::{drop_out, epoch_order};
 use crate::tensor_file::Matrix;
@@ -68,11 +69,11 @@ impl<R: Rows> Trainer<R> {
         let config = config.rounded();
         config.validate()?;
         check_fit(&memory, &head)?;
-        let (d, r) = (memory.d(), config.rank);
-        if let Some((name, found)) = start.misfit(d * r) {
-            return Err(TrainError::InitialWeights { name, found, expected: d * r });
+        let d = memory.d();
+        if let Some((name, found, expected)) = start.misfit(&config, d) {
+            return Err(TrainError::InitialWeights { name, found, expected });
         }
-        let (reconstruction, prediction) = start.upload(d, r, &device);
+        let (reconstruction, prediction) = start.upload(&config, d, &device);
         let scale = config.scale();
         // Without L_rct in phase 2 nothing would use phase 1's result.
         let (phase, weights, next, objective) = if config.kappa > 0.0 {
@@ -215,6 +216,7 @@ impl<R: Rows> Trainer<R> {
             Some(values) => Matrix { shape, values }.upload(&self.device),
             None => h.clone(),
         };
+        let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| self.memory.prefix(indices[row]));
         Ok(Batch { h, h_seen, y })
     }
 

@@ -144,6 +144,8 @@ pub struct TrainSettings {
     pub validate_every: u32,
     /// Worse validations in a row before a phase ends.
     pub patience: u32,
+    /// Tokens of the target's own prefix that the adapter sees; 0 is the paper's method.
+    pub prefix: u32,
     /// Decides weights, order and dropout.
     pub seed: u32,
 }
