@@ -1,10 +1,6 @@
 //! The model owner's service, for native programs.
 
-use std::{
-    io::Read,
-    net::TcpStream,
-    time::Duration,
-};
+use std::{io::Read, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -44,7 +40,11 @@ impl Client {
         let agent = Agent::config_builder().http_status_as_error(false).build().into();
         let client = Self { agent, base: args.service.trim_end_matches('/').to_owned(), key: args.key.clone() };
         let card: ModelCard = serde_json::from_slice(&client.get("/v1/model")?).context("this is not a Pema service")?;
-        ensure!(card.wire_version == WIRE_VERSION, "the service speaks version {} and this program {WIRE_VERSION}", card.wire_version);
+        ensure!(
+            card.wire_version == WIRE_VERSION,
+            "the service speaks version {} and this program {WIRE_VERSION}",
+            card.wire_version
+        );
         Ok((client, card))
     }
 
@@ -57,7 +57,11 @@ impl Client {
 
     /// Asks for a memory, waits, and hands each shard to `keep` as it appears. The memory is
     /// deleted on the service once all of it is here.
-    pub fn memory(&self, request: &CreateMemory, mut keep: impl FnMut(&ShardEntry, Vec<u8>) -> Result<()>) -> Result<MemoryManifest> {
+    pub fn memory(
+        &self,
+        request: &CreateMemory,
+        mut keep: impl FnMut(&ShardEntry, Vec<u8>) -> Result<()>,
+    ) -> Result<MemoryManifest> {
         let body = serde_json::to_string(request)?;
         let key = ContentHash::of(body.as_bytes()).as_str()[..32].to_owned();
         let post = self.agent.post(format!("{}/v1/memories", self.base)).header("Content-Type", "application/json");

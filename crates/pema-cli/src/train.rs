@@ -1,9 +1,6 @@
 //! `pema train`: an adapter from a memory and the local targets.
 
-use std::{
-    path::PathBuf,
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;

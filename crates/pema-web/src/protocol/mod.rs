@@ -5,9 +5,11 @@
 
 mod command;
 mod event;
+mod summary;
 
 pub use command::{Command, DataFile, Decoding, DeviceChoice, Mixing, Sampling, ScheduleKind, TrainSettings};
-pub use event::{
-    AdapterInfo, DataSummary, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Event, Failure, LedgerEntry, LedgerKind,
-    MemorySummary, ModelInfo, PairPreview, Phase, Stage, StepToken, StorageInfo, Task, Variant,
+pub use event::{Event, Task};
+pub use summary::{
+    AdapterInfo, DataSummary, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure, LedgerEntry, LedgerKind,
+    MemorySummary, ModelInfo, PairPreview, Phase, Stage, StepToken, StorageInfo, Variant,
 };
