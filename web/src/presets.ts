@@ -10,17 +10,17 @@ export interface Preset {
 
 const balanced: Omit<TrainSettings, 'name'> = {
   rank: 128,
-  alpha: 128,
-  dropout: 0.1,
+  alpha: 64,
+  dropout: 0.2,
   kappa: 0.2,
   learningRate: 1e-3,
   reconstructionBatch: 256,
   jointBatch: 64,
   reconstructionEpochs: 10,
-  jointEpochs: 6,
+  jointEpochs: 10,
   validateEvery: 40,
   patience: 3,
-  prefix: 3,
+  prefix: 2,
   seed: 1,
 };
 
@@ -28,8 +28,8 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'quick',
     title: 'Quick',
-    note: 'A first look: a small adapter with local context, and few epochs.',
-    settings: { ...balanced, rank: 64, alpha: 64, reconstructionEpochs: 6, jointEpochs: 3, validateEvery: 20 },
+    note: 'A first look in few epochs. The adapter also sees the text so far (local context).',
+    settings: { ...balanced, reconstructionEpochs: 6, jointEpochs: 4 },
   },
   {
     id: 'balanced',

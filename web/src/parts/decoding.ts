@@ -11,10 +11,10 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
 /** How tokens are chosen. `read` is undefined when a field holds nothing usable. */
 export function decodingForm(): { element: HTMLElement; read: () => Decoding | undefined } {
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
-  schedule.select('linear');
+  schedule.select('constant');
 
-  const shown = el('output', {}, '0.80');
-  const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.8, test: 'lambda-max' }));
+  const shown = el('output', {}, '0.20');
+  const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.2, test: 'lambda-max' }));
   slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);
   slider.element.classList.add('slider');
