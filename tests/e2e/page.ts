@@ -3,22 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from '@playwright/test';
 
-/** Settings of a training run; those left out keep the preset's value. */
-export interface TrainSettings {
-  name: string;
-  rank: number;
-  alpha: number;
-  dropout: number;
-  kappa: number;
-  learningRate: number;
-  reconstructionBatch: number;
-  jointBatch: number;
-  reconstructionEpochs: number;
-  jointEpochs: number;
-  validateEvery: number;
-  patience: number;
-  seed: number;
-}
+import type { TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'balanced' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';

@@ -1,7 +1,7 @@
 //! `L_pd`: cross-entropy through the frozen head, streamed.
 //!
 //! Since `W_hd` is frozen, training needs the loss and `g = dL/dh_pd [n, d]`, nothing of size
-//! `[n, v]`. Both come from one pass over tiles of `[ROWS_PER_CHUNK, block]` logits: each row
+//! `[n, v]`. Both come, row by row, from one pass over tiles of `[ROWS_PER_CHUNK, block]` logits: each row
 //! keeps its running maximum, `sum exp(l - max)` and `sum exp(l - max) W_v`, rescaled whenever the
 //! maximum grows. Nothing survives to the backward pass but `g`.
 //!
@@ -19,17 +19,18 @@ const ROWS_PER_CHUNK: usize = 256;
 /// Below any logit, and far enough from f32's end that differences stay finite.
 const LOWEST_LOGIT: f32 = -1e30;
 
-/// `L_pd`, the mean cross-entropy of `softmax(head(h_pd))` at `y`: `[n, d], [n] -> [1]`.
+/// The cross-entropy of `softmax(head(h_pd))` at `y`, row by row: `[n, d], [n] -> [n, 1]`; its mean
+/// is `L_pd`.
 ///
 /// If `h_pd` is tracked by autodiff, so is the result, and its gradient reaches `h_pd`. If not,
-/// only the loss is computed, for a third of the work less.
-pub fn frozen_head_cross_entropy(h_pd: Tensor<2>, head: &Head, y: &[TokenId]) -> Result<Tensor<1>, LossError> {
+/// only the losses are computed, for a third of the work less.
+pub fn frozen_head_cross_entropy(h_pd: Tensor<2>, head: &Head, y: &[TokenId]) -> Result<Tensor<2>, LossError> {
     check(&h_pd, head, y)?;
-    let (loss, gradient) = tile_by_tile(h_pd.clone().inner(), head, y, h_pd.is_tracked());
-    let Some(g) = gradient else { return Ok(loss) };
-    // Its gradient is g; its value is replaced by the loss's.
-    let surrogate = (h_pd * g).sum();
-    Ok(surrogate.clone() - surrogate.detach() + loss)
+    let (losses, gradient) = tile_by_tile(h_pd.clone().inner(), head, y, h_pd.is_tracked());
+    let Some(g) = gradient else { return Ok(losses) };
+    // Its gradient is g, row by row; its value is replaced by the losses.
+    let surrogate = (h_pd * g).sum_dim(1);
+    Ok(surrogate.clone() - surrogate.detach() + losses)
 }
 
 fn check(h_pd: &Tensor<2>, head: &Head, y: &[TokenId]) -> Result<(), LossError> {
@@ -46,24 +47,21 @@ fn check(h_pd: &Tensor<2>, head: &Head, y: &[TokenId]) -> Result<(), LossError> 
     }
 }
 
-/// The mean loss `[1]` and, if wanted, its gradient `[n, d]`.
-fn tile_by_tile(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) -> (Tensor<1>, Option<Tensor<2>>) {
-    let [n, d] = h.dims();
-    let mut loss = Tensor::zeros([1], &h.device());
-    let mut gradients = Vec::new();
-    for (chunk, y) in y.chunks(ROWS_PER_CHUNK).enumerate() {
+/// The losses `[n, 1]` and, if wanted, the gradient of each with respect to its row `[n, d]`.
+fn tile_by_tile(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
+    let d = head.d();
+    let chunks = y.chunks(ROWS_PER_CHUNK).enumerate().map(|(chunk, y)| {
         let first = chunk * ROWS_PER_CHUNK;
         let rows = h.clone().slice([first..first + y.len(), 0..d]);
-        let (sum, gradient) = chunk_loss(rows, head, y, wants_gradient);
-        loss = loss + sum;
-        gradients.extend(gradient);
-    }
-    let gradient = wants_gradient.then(|| Tensor::cat(gradients, 0).div_scalar(n as f32));
-    (loss.div_scalar(n as f32), gradient)
+        chunk_loss(rows, head, y, wants_gradient)
+    });
+    let (losses, gradients): (Vec<_>, Vec<_>) = chunks.unzip();
+    let gradients: Vec<_> = gradients.into_iter().flatten().collect();
+    (Tensor::cat(losses, 0), wants_gradient.then(|| Tensor::cat(gradients, 0)))
 }
 
-/// The summed loss `[1]` of a chunk `h [m, d]` and, if wanted, its gradient `[m, d]`.
-fn chunk_loss(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) -> (Tensor<1>, Option<Tensor<2>>) {
+/// [`tile_by_tile`] of a chunk `h [m, d]`.
+fn chunk_loss(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
     let [m, d] = h.dims();
     let device = h.device();
     let mut top = Tensor::<2>::full([m, 1], LOWEST_LOGIT, &device); // max_v l_v
@@ -88,7 +86,7 @@ fn chunk_loss(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) ->
 
     let w_y = head.rows_of(y); // [m, d]
     let logit_y = head.shape_logits((h * w_y.clone()).sum_dim(1)); // [m, 1]
-    let loss = (mass.clone().log() + top - logit_y.clone()).sum();
+    let losses = mass.clone().log() + top - logit_y.clone();
     // dL/dh = scale (sum_v p_v slope_v W_v - slope_y W_y)
     let gradient = wants_gradient.then(|| {
         let target_pull = match head.softcap_slope(&logit_y) {
@@ -97,7 +95,7 @@ fn chunk_loss(h: Tensor<2>, head: &Head, y: &[TokenId], wants_gradient: bool) ->
         };
         (pull / mass - target_pull).mul_scalar(head.scale())
     });
-    (loss, gradient)
+    (losses, gradient)
 }
 
 /// A batch that has no loss.

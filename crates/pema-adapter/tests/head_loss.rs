@@ -12,13 +12,13 @@ use pema_core::id::TokenId;
 const SHAPES: [(f32, Option<f32>); 3] = [(1.0, None), (1.0, Some(2.0)), (0.6, Some(3.0))];
 
 fn loss(h: &[f32], shape: [usize; 2], head: &Head, y: &[TokenId]) -> f64 {
-    let loss = frozen_head_cross_entropy(tensor(h, shape), head, y).unwrap();
+    let loss = frozen_head_cross_entropy(tensor(h, shape), head, y).unwrap().mean();
     f64::from(values(loss)[0])
 }
 
 fn loss_and_gradient(h: &[f32], shape: [usize; 2], head: &Head, y: &[TokenId]) -> (f32, Vec<f32>) {
     let h = tensor(h, shape).autodiff().require_grad();
-    let loss = frozen_head_cross_entropy(h.clone(), head, y).unwrap();
+    let loss = frozen_head_cross_entropy(h.clone(), head, y).unwrap().mean();
     let gradients = loss.backward();
     (values(loss.inner())[0], values(h.grad(&gradients).unwrap()))
 }

@@ -1,7 +1,7 @@
 // Training settings for tests. On two cores, the joint phase does about 70 rows a second on the
 // CPU in wasm, and about 1 on WebGPU in software.
 
-import type { TrainSettings } from '../page';
+import type { TrainSettings } from '../../../web/src/protocol';
 
 /** One epoch over a handful of pairs: seconds. What is learnt does not matter. */
 export const TINY: Partial<TrainSettings> = {

@@ -129,7 +129,7 @@ impl Objective {
             Self::Prediction { scale, kappa, b_rct, head } => {
                 let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
                 let h_pd = z.clone().matmul(b); // [n, d]
-                let l_pd = frozen_head_cross_entropy(h_pd, head, &batch.y)?;
+                let l_pd = frozen_head_cross_entropy(h_pd, head, &batch.y)?.mean();
                 let Some(b_rct) = b_rct else {
                     return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd) });
                 };
