@@ -75,4 +75,5 @@ test('the whole job on the sample data', async ({}, info) => {
     ].join('\n'),
   );
   expect(scores.pairs).toBe(data.test);
+  expect(scores.mixture.chrf).toBeGreaterThan(scores.plm.chrf);
 });

@@ -176,13 +176,16 @@ export class PemaPage {
   /** Trains, and waits for the end. */
   async train(settings: Partial<TrainSettings> = {}, preset?: Preset): Promise<TrainResult> {
     if (preset) await this.at(`preset-${preset}`).check({ force: true });
-    const { name, ...numbers } = settings;
+    const { name, ...others } = settings;
     if (name !== undefined) await this.at('setting-name').fill(name);
-    if (Object.keys(numbers).length > 0) {
+    if (Object.keys(others).length > 0) {
       const advanced = this.at('advanced');
       if ((await advanced.getAttribute('open')) === null) await advanced.locator('summary').click();
     }
-    for (const [key, value] of Object.entries(numbers)) await this.at(`setting-${key}`).fill(String(value));
+    for (const [key, value] of Object.entries(others)) {
+      const control = this.at(`setting-${key}`);
+      await (typeof value === 'boolean' ? control.setChecked(value) : control.fill(String(value)));
+    }
     await this.task('train', () => this.at('train').click());
     return this.trained();
   }

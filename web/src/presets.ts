@@ -13,7 +13,7 @@ const balanced: Omit<TrainSettings, 'name'> = {
   alpha: 64,
   dropout: 0.2,
   kappa: 0.2,
-  learningRate: 1e-3,
+  learningRate: 5e-4,
   reconstructionBatch: 256,
   jointBatch: 64,
   reconstructionEpochs: 10,
@@ -21,6 +21,7 @@ const balanced: Omit<TrainSettings, 'name'> = {
   validateEvery: 40,
   patience: 3,
   prefix: 2,
+  copy: true,
   seed: 1,
 };
 
@@ -28,19 +29,19 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'quick',
     title: 'Quick',
-    note: 'A first look in few epochs. The adapter also sees the text so far (local context).',
+    note: 'A first look in few epochs. The adapter also sees the text so far and may copy from the prompt.',
     settings: { ...balanced, reconstructionEpochs: 6, jointEpochs: 4 },
   },
   {
     id: 'balanced',
     title: 'Balanced',
-    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far (local context).',
+    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far and may copy from the prompt.',
     settings: balanced,
   },
   {
     id: 'paper',
     title: 'Paper',
-    note: 'The method and settings of the PEMA paper: large batches, many epochs, no local context. For large data and a fast GPU.',
+    note: 'The method and settings of the PEMA paper: large batches, many epochs, no local context, no copying. For large data and a fast GPU.',
     settings: {
       ...balanced,
       rank: 512,
@@ -52,7 +53,9 @@ export const PRESETS: readonly Preset[] = [
       jointEpochs: 20,
       validateEvery: 100,
       patience: 2,
+      learningRate: 1e-3,
       prefix: 0,
+      copy: false,
     },
   },
 ];

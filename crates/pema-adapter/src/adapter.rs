@@ -14,6 +14,8 @@ pub struct Adapter {
     /// `B_pd [r, d]`
     pub(crate) b_pd: Tensor<2>,
     pub(crate) b_rct: Option<Tensor<2>>,
+    /// `[d + 10, r]`, if the adapter copies.
+    pub(crate) copy: Option<Tensor<2>>,
     pub(crate) origin: AdapterOrigin,
 }
 
@@ -36,8 +38,12 @@ impl Adapter {
     ///
     /// If `h_seen` is of another width than `A`.
     pub fn h_pd(&self, h_seen: Tensor<2>) -> Tensor<2> {
-        let z = down(h_seen, self.a.clone(), self.origin.config.scale()); // [n, r]
-        z.matmul(self.b_pd.clone())
+        self.z(h_seen).matmul(self.b_pd.clone())
+    }
+
+    /// `z = s h A`: `[n, d] -> [n, r]`.
+    pub(crate) fn z(&self, h_seen: Tensor<2>) -> Tensor<2> {
+        down(h_seen, self.a.clone(), self.origin.config.scale())
     }
 
     /// `B_rct [r, d]` of phase 1, which inference does not need; absent if `kappa` was 0.

@@ -7,6 +7,7 @@ use pema_core::id::ContentHash;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AdapterConfig, ConfigError};
+use crate::copying::weight_rows;
 use crate::head::Head;
 use crate::memory::{Memory, Rows};
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
@@ -20,6 +21,13 @@ const FORMAT: &str = "pema-checkpoint";
 
 /// The file's version, in its header.
 const VERSION: u32 = 1;
+
+/// Names of saved weights: `a`, `b`, `copy`.
+const RUNNING: [&str; 3] = ["a", "b", "copy"];
+const BEST: [&str; 3] = ["best.a", "best.b", "best.copy"];
+const NEXT: [&str; 3] = ["next.a", "next.b", "next.copy"];
+const FIRST_MOMENT: [&str; 3] = ["adam.first.a", "adam.first.b", "adam.first.copy"];
+const SECOND_MOMENT: [&str; 3] = ["adam.second.a", "adam.second.b", "adam.second.copy"];
 
 /// Training at rest. Only [`Trainer::resume`] looks inside.
 #[derive(Clone, PartialEq, Eq)]
@@ -96,18 +104,21 @@ impl<R: Rows> Trainer<R> {
             history: self.history.clone(),
         };
         let moments = self.moments.as_ref();
-        let pairs = [
-            (["a", "b"], Some(&self.weights)),
-            (["best.a", "best.b"], self.best.as_ref()),
-            (["next.a", "next.b"], self.next.as_ref()),
-            (["adam.first.a", "adam.first.b"], moments.map(|moments| &moments.first)),
-            (["adam.second.a", "adam.second.b"], moments.map(|moments| &moments.second)),
+        let saved = [
+            (RUNNING, Some(&self.weights)),
+            (BEST, self.best.as_ref()),
+            (NEXT, self.next.as_ref()),
+            (FIRST_MOMENT, moments.map(|moments| &moments.first)),
+            (SECOND_MOMENT, moments.map(|moments| &moments.second)),
         ];
         let mut tensors = Vec::new();
-        for ([a, b], weights) in pairs {
+        for ([a, b, copy], weights) in saved {
             let Some(weights) = weights else { continue };
             tensors.push((a, Matrix::read(&weights.a).await?));
             tensors.push((b, Matrix::read(&weights.b).await?));
+            if let Some(weights) = &weights.copy {
+                tensors.push((copy, Matrix::read(weights).await?));
+            }
         }
         if let Some(b_rct) = b_rct {
             tensors.push(("b_rct", Matrix::read(b_rct).await?));
@@ -120,23 +131,26 @@ impl<R: Rows> Trainer<R> {
         let file = TensorFile::parse(&checkpoint.0)?;
         let document = parse_document(&file)?;
         document.config.validate()?;
-        check_fit(&memory, &head)?;
+        check_fit(&document.config, &memory, &head)?;
         document.check_belongs_to(&memory, &head)?;
 
         let (d, r) = (document.d, document.config.rank);
         let saved = Saved { file, seen: document.config.seen(d), d, r, device: &device };
-        let weights = saved.weights("a", "b")?;
-        let best = document.has_best.then(|| saved.weights("best.a", "best.b")).transpose()?;
+        // Copying begins in phase 2.
+        let copies = document.config.copy;
+        let copies_now = copies && document.place.phase == Phase::Prediction;
+        let weights = saved.weights(RUNNING, copies_now)?;
+        let best = document.has_best.then(|| saved.weights(BEST, copies_now)).transpose()?;
         let moments = document.adam_time.map(|time| {
-            let first = saved.weights("adam.first.a", "adam.first.b")?;
-            let second = saved.weights("adam.second.a", "adam.second.b")?;
+            let first = saved.weights(FIRST_MOMENT, copies_now)?;
+            let second = saved.weights(SECOND_MOMENT, copies_now)?;
             Ok::<_, FileError>(Moments { time, first, second })
         });
         let moments = moments.transpose()?;
         let scale = document.config.scale();
         let (objective, next) = match document.place.phase {
             Phase::Reconstruction => {
-                let next = saved.weights("next.a", "next.b")?;
+                let next = saved.weights(NEXT, copies)?;
                 (Objective::Reconstruction { scale }, Some(next))
             }
             Phase::Prediction => {
@@ -195,9 +209,10 @@ struct Saved<'a> {
 }
 
 impl Saved<'_> {
-    fn weights(&self, a: &str, b: &str) -> Result<Weights, FileError> {
+    fn weights(&self, [a, b, copy]: [&str; 3], copies: bool) -> Result<Weights, FileError> {
         let a = self.file.matrix(a, [self.seen, self.r])?.upload(self.device);
-        Ok(Weights { a, b: self.b(b)? })
+        let copy = copies.then(|| self.file.matrix(copy, [weight_rows(self.d), self.r])).transpose()?;
+        Ok(Weights { a, b: self.b(b)?, copy: copy.map(|copy| copy.upload(self.device)) })
     }
 
     fn b(&self, name: &str) -> Result<Tensor<2>, FileError> {

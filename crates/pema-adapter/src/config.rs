@@ -35,6 +35,8 @@ pub struct AdapterConfig {
     pub patience: usize,
     /// Tokens of the target's own prefix that the adapter sees, at most 8. Default 0, as the paper.
     pub prefix: usize,
+    /// Whether the adapter may copy tokens of the prompt. Default false, as the paper.
+    pub copy: bool,
     /// Seeds the initial weights, the order of rows and dropout. Default 0.
     pub seed: u64,
 }
@@ -54,6 +56,7 @@ impl Default for AdapterConfig {
             validate_every: 100,
             patience: 2,
             prefix: 0,
+            copy: false,
             seed: 0,
         }
     }

@@ -1,4 +1,5 @@
-//! Adapters as files: safetensors with `a`, `b_pd` and, if there was a phase 1, `b_rct`.
+//! Adapters as files: safetensors with `a`, `b_pd`, `b_rct` if there was a phase 1, and `copy` if
+//! the adapter copies.
 
 use burn::tensor::Device;
 use pema_core::id::ContentHash;
@@ -6,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::{AdapterConfig, ConfigError};
+use crate::copying::weight_rows;
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
 
 /// The file's kind, in its header.
@@ -80,6 +82,9 @@ impl Adapter {
         if let Some(b_rct) = &self.b_rct {
             tensors.push(("b_rct", Matrix::read(b_rct).await?));
         }
+        if let Some(copy) = &self.copy {
+            tensors.push(("copy", Matrix::read(copy).await?));
+        }
         Ok(tensor_file::write(&document, tensors)?)
     }
 
@@ -98,10 +103,12 @@ impl Adapter {
             return Err(ImportError::OtherHead { made_for: document.head, in_use: head.clone() });
         }
         let b_rct = document.has_b_rct.then(|| file.matrix("b_rct", [rank, d])).transpose()?;
+        let copy = config.copy.then(|| file.matrix("copy", [weight_rows(d), rank])).transpose()?;
         let adapter = Self {
             a: file.matrix("a", [config.seen(d), rank])?.upload(device),
             b_pd: file.matrix("b_pd", [rank, d])?.upload(device),
             b_rct: b_rct.map(|b_rct| b_rct.upload(device)),
+            copy: copy.map(|copy| copy.upload(device)),
             origin: AdapterOrigin { config, head: document.head, model },
         };
         Ok((name, adapter))

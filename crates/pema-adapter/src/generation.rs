@@ -74,7 +74,7 @@ pub async fn generate<S: ContextStream>(
     let mut frame = stream.start(prompt).await?;
     for step in 0..max_tokens {
         let lambda = unrolling.as_ref().map_or(0.0, |unrolling| unrolling.lambda(step));
-        let next = mixer.distributions(&frame.h, &written, lambda).await?;
+        let next = mixer.distributions(&frame.h, prompt, &written, lambda).await?;
         let token = chooser.choose(&next.mixture);
         let is_end = endings.contains(&token);
         let [p_pema, p_plm, p_mixture] = next.of(token);

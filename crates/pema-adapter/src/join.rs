@@ -4,22 +4,26 @@
 use std::sync::Arc;
 
 use half::f16;
-use pema_core::align::{AlignError, Joiner, Targets};
+use pema_core::align::{AlignError, Joiner};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
+use pema_core::prepare::Prepared;
+use pema_core::wire::PromptSpec;
 
-use crate::memory::{HostRows, Memory, MemoryError};
+use crate::memory::{HostRows, Memory, MemoryError, Prompts};
 
 /// Takes shards one by one, so that no two need to be in memory at once.
 #[derive(Debug)]
 pub struct MemoryBuilder<'t> {
     joiner: Joiner<'t>,
+    prompts: &'t [PromptSpec],
     d: usize,
     /// The first prompt whose rows are for validation.
     validation_from: u32,
     h: Vec<f16>,
     y: Vec<TokenId>,
     steps: Vec<u32>,
+    prompt: Vec<u32>,
     train: Vec<usize>,
     valid: Vec<usize>,
 }
@@ -27,10 +31,19 @@ pub struct MemoryBuilder<'t> {
 impl<'t> MemoryBuilder<'t> {
     /// A memory of hidden states of `d` entries; prompts from `validation_from` on are for
     /// validation.
-    pub fn new(targets: &'t Targets, d: usize, validation_from: u32) -> Self {
-        let (h, y, steps) = (Vec::new(), Vec::new(), Vec::new());
-        let (train, valid) = (Vec::new(), Vec::new());
-        Self { joiner: Joiner::new(targets), d, validation_from, h, y, steps, train, valid }
+    pub fn new(pairs: &'t Prepared, d: usize, validation_from: u32) -> Self {
+        Self {
+            joiner: Joiner::new(&pairs.targets),
+            prompts: &pairs.prompts,
+            d,
+            validation_from,
+            h: Vec::new(),
+            y: Vec::new(),
+            steps: Vec::new(),
+            prompt: Vec::new(),
+            train: Vec::new(),
+            valid: Vec::new(),
+        }
     }
 
     /// Joins one shard.
@@ -47,6 +60,7 @@ impl<'t> MemoryBuilder<'t> {
             self.steps.push(shard.step[row.row as usize]);
         }
         self.y.extend(joined.y);
+        self.prompt.extend(joined.prompt);
         Ok(())
     }
 
@@ -62,6 +76,8 @@ impl<'t> MemoryBuilder<'t> {
     pub fn finish(self) -> Result<Memory<Arc<HostRows>>, MemoryError> {
         self.joiner.finish()?;
         let rows = Arc::new(HostRows::new(self.d, self.h)?);
-        Ok(Memory::new(rows, self.y, self.train, self.valid)?.with_steps(self.steps))
+        let tokens = self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let prompts = Prompts { tokens, of: self.prompt };
+        Ok(Memory::new(rows, self.y, self.train, self.valid)?.with_places(self.steps, prompts))
     }
 }

@@ -27,6 +27,7 @@
 mod adapter;
 mod checkpoint;
 mod config;
+mod copying;
 mod export;
 mod generation;
 mod head;
@@ -42,6 +43,7 @@ mod train;
 pub use adapter::{Adapter, AdapterOrigin};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{AdapterConfig, ConfigError};
+pub use copying::{CopyBatch, CopyContext};
 pub use export::{AdapterSummary, ExportError, ImportError};
 pub use generation::{Chosen, ContextStream, Generation, generate};
 pub use head::{Head, HeadError};

@@ -102,6 +102,16 @@ pub struct Memory<R> {
     valid: Vec<usize>,
     /// Each row's place in its target, from 0.
     steps: Vec<u32>,
+    prompts: Prompts,
+}
+
+/// The memory's prompts, and which is whose; none for a memory that was made without.
+#[derive(Clone, Default)]
+pub(crate) struct Prompts {
+    /// The tokens of each.
+    pub(crate) tokens: Vec<Vec<TokenId>>,
+    /// Each row's prompt.
+    pub(crate) of: Vec<u32>,
 }
 
 impl<R: Rows> Memory<R> {
@@ -119,13 +129,24 @@ impl<R: Rows> Memory<R> {
             return Err(RowsError::OutOfRange { index, len }.into());
         }
         let steps = vec![0; len];
-        Ok(Self { rows, y, train, valid, steps })
+        Ok(Self { rows, y, train, valid, steps, prompts: Prompts::default() })
     }
 
     /// Says at which step of its target each row is, so that an adapter with local context finds
-    /// the target's prefix in the rows before.
-    pub(crate) fn with_steps(self, steps: Vec<u32>) -> Self {
-        Self { steps, ..self }
+    /// the target's prefix in the rows before, and what its prompt is, so that it can copy.
+    pub(crate) fn with_places(self, steps: Vec<u32>, prompts: Prompts) -> Self {
+        Self { steps, prompts, ..self }
+    }
+
+    /// Whether every row has a prompt that is not empty.
+    pub(crate) fn has_prompts(&self) -> bool {
+        (0..self.y.len()).all(|index| !self.prompt(index).is_empty())
+    }
+
+    /// The tokens of row `index`'s prompt.
+    pub(crate) fn prompt(&self, index: usize) -> &[TokenId] {
+        let prompt = self.prompts.of.get(index).and_then(|&prompt| self.prompts.tokens.get(prompt as usize));
+        prompt.map_or(&[], Vec::as_slice)
     }
 
     /// The tokens of row `index`'s target before `y[index]`.
@@ -149,9 +170,9 @@ impl<R: Rows> Memory<R> {
         &self.valid
     }
 
-    /// The largest target, which the head must have.
-    pub(crate) fn largest_target(&self) -> Option<TokenId> {
-        self.y.iter().copied().max()
+    /// The largest token, which the head must have.
+    pub(crate) fn largest_token(&self) -> Option<TokenId> {
+        self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()
     }
 
     /// `h` (row-major) and `y` of the rows at `indices`.
@@ -169,7 +190,9 @@ impl<R: Rows> Memory<R> {
         for number in lens.iter().chain(&self.train).chain(&self.valid) {
             hasher.update(&(*number as u64).to_le_bytes());
         }
-        for number in self.y.iter().map(|target| &target.0).chain(&self.steps) {
+        let Prompts { tokens, of } = &self.prompts;
+        let tokens = self.y.iter().chain(tokens.iter().flatten()).map(|token| &token.0);
+        for number in tokens.chain(&self.steps).chain(of) {
             hasher.update(&number.to_le_bytes());
         }
         hasher.finish()

@@ -6,9 +6,10 @@ use pema_core::id::TokenId;
 use pema_core::schedule::{log_softmax, mix_log_probs};
 
 use crate::adapter::Adapter;
+use crate::copying::CopyContext;
 use crate::head::Head;
 use crate::local_context::with_prefix;
-use crate::tensor_file::ReadError;
+use crate::tensor_file::{ReadError, read_f32};
 
 /// Turns hidden states into distributions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,34 +42,58 @@ impl Mixer {
         self.adapter.is_some()
     }
 
-    /// The distributions after the hidden state `h` `[d]`, with `written` the text's tokens so far,
-    /// each less than `v`, for an adapter with local context. At `lambda` 0 the adapter's half of
+    /// The distributions after the hidden state `h` `[d]` of a prompt, not empty, and the text
+    /// `written` so far, whose tokens are less than `v`. At `lambda` 0 the adapter's half of
     /// the work is left out.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
-    pub async fn distributions(&self, h: &[f16], written: &[TokenId], lambda: f32) -> Result<Distributions, ReadError> {
+    pub async fn distributions(
+        &self,
+        h: &[f16],
+        prompt: &[TokenId],
+        written: &[TokenId],
+        lambda: f32,
+    ) -> Result<Distributions, ReadError> {
         let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
         let h = Tensor::<2>::from_data(TensorData::new(values, [1, h.len()]), &self.device);
+        let mut copying = None;
         let rows = match self.adapter.as_ref().filter(|_| lambda > 0.0) {
             // [2, d]: the head is read once for both.
             Some(adapter) => {
                 let h_seen = with_prefix(h.clone(), &self.head, adapter.origin().config.prefix, |_| written);
+                if let Some(copy) = &adapter.copy {
+                    let context = CopyContext::new(&self.head, &[(prompt, written)]);
+                    copying = Some(context.log_weights(copy, adapter.z(h_seen.clone())));
+                }
                 Tensor::cat(vec![h, adapter.h_pd(h_seen)], 0)
             }
             None => h,
         };
-        let logits = self.head.logits(rows).into_data_async().await;
-        let logits = logits.map_err(|error| ReadError(format!("{error:?}")))?;
-        let logits = logits.try_to_vec::<f32>().map_err(|error| ReadError(format!("{error:?}")))?;
+        let logits = read_f32(self.head.logits(rows)).await?;
         let mut halves = logits.chunks_exact(self.head.v()).map(log_softmax);
         let plm = halves.next().unwrap_or_default();
-        let pema = halves.next();
+        let mut pema = halves.next();
+        if let (Some(pema), Some(copying)) = (&mut pema, copying) {
+            copy_from(prompt, &read_f32(copying).await?, pema);
+        }
         let mixture = match &pema {
             Some(pema) => mix_log_probs(pema, &plm, lambda),
             None => plm.clone(),
         };
         Ok(Distributions { pema, plm, mixture })
+    }
+}
+
+/// Weighs the head's log-probabilities and those of the prompt's tokens: `log g` comes first.
+fn copy_from(prompt: &[TokenId], log_weights: &[f32], log_p: &mut [f32]) {
+    let Some((log_g, log_a)) = log_weights.split_first() else { return };
+    log_p.iter_mut().for_each(|log_p| *log_p += log_g);
+    for (token, log_a) in prompt.iter().zip(log_a) {
+        if let Some(log_p) = log_p.get_mut(token.0 as usize) {
+            let top = log_p.max(*log_a);
+            *log_p = top + ((*log_p - top).exp() + (log_a - top).exp()).ln();
+        }
     }
 }
 

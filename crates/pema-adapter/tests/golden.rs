@@ -38,8 +38,9 @@ fn golden_losses_and_gradients_of_the_first_prediction_step() {
             head: golden.head(&Device::flex()),
         };
         let h = tensor(golden.tensor("h"), [n, d]);
-        let batch = Batch { h: h.clone(), h_seen: h, y: golden.y() };
-        let weights = Weights { a: tensor(golden.tensor("init.a"), [d, r]), b: tensor(golden.tensor("init.b_pd"), [r, d]) };
+        let batch = Batch { h: h.clone(), h_seen: h, y: golden.y(), copy: None };
+        let weights =
+            Weights { a: tensor(golden.tensor("init.a"), [d, r]), b: tensor(golden.tensor("init.b_pd"), [r, d]), copy: None };
         let (losses, gradients) = block_on(objective.gradients(&batch, &weights)).unwrap();
         let check = |found: &[f32], name: &str| {
             let what = format!("{} {name}", golden.name);

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
-    align::Targets,
     memory::Shard,
+    prepare::Prepared,
     text::Tokenizer,
     wire::{MemoryManifest, ModelCard, ShardEntry},
 };
@@ -59,12 +59,12 @@ impl Folder {
         write(&self.path.join("memory.json"), &serde_json::to_vec_pretty(manifest)?)
     }
 
-    /// Joins the memory with the targets of the same pairs; prompts from `validation_from` on are
+    /// Joins the memory with the same pairs; prompts from `validation_from` on are
     /// for validation.
-    pub fn memory(&self, targets: &Targets, validation_from: u32) -> Result<Memory<Arc<HostRows>>> {
+    pub fn memory(&self, pairs: &Prepared, validation_from: u32) -> Result<Memory<Arc<HostRows>>> {
         let manifest: MemoryManifest = read_json(&self.path.join("memory.json"))?;
         let d = self.card.hidden_size as usize;
-        let mut builder = MemoryBuilder::new(targets, d, validation_from);
+        let mut builder = MemoryBuilder::new(pairs, d, validation_from);
         for entry in &manifest.shards {
             let bytes = read(&self.path.join(entry.sha256.as_str()))?;
             builder.add(entry.index, &Shard::open(&bytes, entry, d)?)?;

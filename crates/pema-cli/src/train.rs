@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let device = Device::flex();
     let folder = Folder::open(&args.from)?;
     let (prepared, validation_from) = args.pairs.prepare(&folder)?;
-    let memory = folder.memory(&prepared.targets, validation_from)?;
+    let memory = folder.memory(&prepared, validation_from)?;
     println!("{} rows to learn from, {} to validate on", memory.train().len(), memory.valid().len());
     let head = folder.head(&device)?;
     let mut trainer = Trainer::new(config, memory, head, folder.card.model.clone(), device)?;

@@ -178,8 +178,7 @@ impl Job<'_> {
     /// Reads every shard, checks it and joins it; an altered one is removed.
     async fn join(&self, manifest: &MemoryManifest, data: &Data) -> Result<Rows, TabError> {
         let d = self.card.hidden_size as usize;
-        let targets = &data.prepared.targets;
-        let mut builder = MemoryBuilder::new(targets, d, data.validation_from);
+        let mut builder = MemoryBuilder::new(&data.prepared, d, data.validation_from);
         for entry in &manifest.shards {
             let path = self.shard_path(entry);
             let bytes = self.store.read(&path).await?.unwrap_or_default();
@@ -190,7 +189,7 @@ impl Job<'_> {
                     return Err(error.into());
                 }
             }
-            self.page.progress(Stage::Join, builder.rows() as u64, targets.pairs() as u64, "rows");
+            self.page.progress(Stage::Join, builder.rows() as u64, data.prepared.targets.pairs() as u64, "rows");
         }
         Ok(builder.finish()?)
     }

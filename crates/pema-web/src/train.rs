@@ -117,6 +117,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         validate_every: settings.validate_every as usize,
         patience: settings.patience as usize,
         prefix: settings.prefix as usize,
+        copy: settings.copy,
         seed: settings.seed.into(),
     }
 }

@@ -12,8 +12,11 @@ export interface Pair {
   readonly target: string;
 }
 
-/** The prompt template of the sample data. */
+/** A prompt template of few tokens. */
 export const TEMPLATE = 'Informal: {input}\nFormal:';
+
+/** The prompt template that the site uses for the sample data, in the model's chat format. */
+export const SAMPLE_TEMPLATE = (JSON.parse(readFileSync(join(SAMPLES, 'formality.json'), 'utf8')) as { template: string }).template;
 
 export type Split = 'train' | 'dev' | 'test';
 

@@ -19,15 +19,9 @@ export const WEBGPU_STEPS: Partial<TrainSettings> = { ...TINY, reconstructionBat
 
 /** Enough to learn the style of the sample data from a part of it: minutes. */
 export const LEARNING: Partial<TrainSettings> = {
-  rank: 64,
-  alpha: 64,
-  dropout: 0.1,
   reconstructionBatch: 128,
-  jointBatch: 64,
   reconstructionEpochs: 3,
   jointEpochs: 3,
-  validateEvery: 10,
-  patience: 3,
-  prefix: 3,
-  seed: 1,
+  validateEvery: 20,
+  patience: 5,
 };

@@ -37,6 +37,10 @@ export function selectField(label: string, test: string, choices: readonly { val
   return labelled(label, el('select', { test }, ...choices.map(({ value, title }) => el('option', { value }, title))));
 }
 
+export function checkField(label: string, options: { test: string; hint: string }): Labelled<HTMLInputElement> {
+  return labelled(label, el('input', { type: 'checkbox', test: options.test }), options.hint);
+}
+
 /** Radio buttons drawn as one row. */
 export function choiceField(
   legend: string,

@@ -1,9 +1,9 @@
 import { el } from '../dom';
 import { DEFAULT_PRESET, PRESETS } from '../presets';
 import type { TrainSettings } from '../protocol';
-import { choiceField, numberField, textField } from './fields';
+import { checkField, choiceField, numberField, textField } from './fields';
 
-type Numeric = Exclude<keyof TrainSettings, 'name'>;
+type Numeric = Exclude<keyof TrainSettings, 'name' | 'copy'>;
 
 interface Field {
   readonly key: Numeric;
@@ -33,6 +33,7 @@ const FIELDS: readonly Field[] = [
 /** Presets, and every setting to be changed by hand. */
 export function settingsForm(): { element: HTMLElement; read: () => TrainSettings | undefined } {
   const note = el('p', { class: 'note' });
+  const copy = checkField('Copying', { test: 'setting-copy', hint: 'The adapter may copy words of the prompt' });
   const inputs = new Map<Numeric, HTMLInputElement>();
 
   const apply = (id: string): void => {
@@ -40,6 +41,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     if (!preset) return;
     note.textContent = preset.note;
     for (const [key, input] of inputs) input.value = String(preset.settings[key]);
+    copy.control.checked = preset.settings.copy;
   };
   const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
   const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
@@ -49,6 +51,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     inputs.set(key, field.control);
     grid.append(field.element);
   }
+  grid.append(copy.element);
   grid.addEventListener('input', () => {
     presets.select(undefined);
     note.textContent = 'Settings of your own.';
@@ -81,6 +84,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       validateEvery: value('validateEvery'),
       patience: value('patience'),
       prefix: value('prefix'),
+      copy: copy.control.checked,
       seed: value('seed'),
     };
   };

@@ -1,4 +1,4 @@
-//! Adam over a phase's two matrices: Burn's, with its state in the open so that a checkpoint can
+//! Adam over a phase's matrices: Burn's, with its state in the open so that a checkpoint can
 //! hold it exactly.
 
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer};
@@ -20,19 +20,22 @@ pub(crate) struct Moments {
 /// One Adam step (betas 0.9 and 0.999, no weight decay).
 pub(crate) fn adam_step(lr: f64, weights: &Weights, gradients: Gradients, moments: Option<&Moments>) -> (Weights, Moments) {
     let adam = AdamConfig::new().with_epsilon(EPSILON).build();
-    let state = |pick: fn(&Weights) -> &Tensor<2>| {
+    let state = |pick: fn(&Weights) -> Option<&Tensor<2>>| {
         let Moments { time, first, second } = moments?;
-        let (first, second) = (pick(first).clone(), pick(second).clone());
+        let (first, second) = (pick(first)?.clone(), pick(second)?.clone());
         Some(AdamState::new(AdaptiveMomentumState::new(*time, first, second)))
     };
-    let (a, of_a) = one(&adam, lr, &weights.a, gradients.a, state(|w| &w.a));
-    let (b, of_b) = one(&adam, lr, &weights.b, gradients.b, state(|w| &w.b));
+    let (a, of_a) = one(&adam, lr, &weights.a, gradients.a, state(|w| Some(&w.a)));
+    let (b, of_b) = one(&adam, lr, &weights.b, gradients.b, state(|w| Some(&w.b)));
+    let copy = weights.copy.as_ref().zip(gradients.copy);
+    let (copy, of_copy) = copy.map(|(w, gradient)| one(&adam, lr, w, gradient, state(|w| w.copy.as_ref()))).unzip();
+    let (first_of_copy, second_of_copy) = of_copy.map(|state| (state.moment_1, state.moment_2)).unzip();
     let moments = Moments {
         time: of_a.time,
-        first: Weights { a: of_a.moment_1, b: of_b.moment_1 },
-        second: Weights { a: of_a.moment_2, b: of_b.moment_2 },
+        first: Weights { a: of_a.moment_1, b: of_b.moment_1, copy: first_of_copy },
+        second: Weights { a: of_a.moment_2, b: of_b.moment_2, copy: second_of_copy },
     };
-    (Weights { a, b }, moments)
+    (Weights { a, b, copy }, moments)
 }
 
 fn one(

@@ -30,6 +30,9 @@ pub enum TrainError {
         /// `d r`.
         expected: usize,
     },
+    /// The adapter should copy and there is nothing to copy from.
+    #[error("an adapter that copies needs the prompts of its memory, and this one has none")]
+    NothingToCopy,
     /// A batch has no loss.
     #[error(transparent)]
     Loss(#[from] LossError),

@@ -5,6 +5,7 @@ use pema_core::id::TokenId;
 use serde::{Deserialize, Serialize};
 
 use super::Phase;
+use crate::copying::CopyBatch;
 use crate::head::Head;
 use crate::head_loss::{LossError, frozen_head_cross_entropy};
 use crate::tensor_file::{ReadError, read_f32};
@@ -16,6 +17,8 @@ pub struct Weights {
     pub a: Tensor<2>,
     /// `B_rct` or `B_pd`.
     pub b: Tensor<2>,
+    /// Phase 2's weights for copying, `[d + 10, r]`; absent where the adapter does not copy.
+    pub copy: Option<Tensor<2>>,
 }
 
 /// Rows of the memory on a device.
@@ -28,6 +31,8 @@ pub struct Batch {
     pub h_seen: Tensor<2>,
     /// `y [n]`.
     pub y: Vec<TokenId>,
+    /// What phase 2 may copy, if the adapter does.
+    pub copy: Option<CopyBatch>,
 }
 
 /// What one phase minimises.
@@ -52,14 +57,8 @@ pub enum Objective {
     },
 }
 
-/// `dL/dA` and `dL/dB` of an objective.
-#[derive(Clone, Debug)]
-pub struct Gradients {
-    /// `dL/dA [d, r]`.
-    pub a: Tensor<2>,
-    /// `dL/dB [r, d]`.
-    pub b: Tensor<2>,
-}
+/// An objective's gradient with respect to each of the weights, in their places.
+pub type Gradients = Weights;
 
 /// A batch's losses on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +83,13 @@ fn reconstruction_loss(z: Tensor<2>, b_rct: Tensor<2>, h: Tensor<2>) -> Tensor<1
     (z.matmul(b_rct) - h).square().mean()
 }
 
+impl Weights {
+    /// Each matrix through `f`.
+    pub(crate) fn map(&self, mut f: impl FnMut(&Tensor<2>) -> Tensor<2>) -> Self {
+        Self { a: f(&self.a), b: f(&self.b), copy: self.copy.as_ref().map(f) }
+    }
+}
+
 impl Objective {
     /// The phase that minimises this.
     pub fn phase(&self) -> Phase {
@@ -105,21 +111,19 @@ impl Objective {
     }
 
     pub(super) fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
-        let tracked = |w: &Tensor<2>| w.clone().autodiff().require_grad();
-        let weights = Weights { a: tracked(&weights.a), b: tracked(&weights.b) };
+        let weights = weights.map(|w| w.clone().autodiff().require_grad());
         let losses = self.forward(batch, &weights)?;
         let mut gradients = losses.objective.backward();
         // A matrix that the loss does not depend on has the gradient 0.
-        let mut gradient = |w: Tensor<2>| match w.grad_remove(&mut gradients) {
+        let gradients = weights.map(|w| match w.grad_remove(&mut gradients) {
             Some(gradient) => gradient,
-            None => w.inner().zeros_like(),
-        };
-        let gradients = Gradients { a: gradient(weights.a), b: gradient(weights.b) };
+            None => w.clone().inner().zeros_like(),
+        });
         Ok((losses, gradients))
     }
 
     pub(super) fn forward(&self, batch: &Batch, weights: &Weights) -> Result<DeviceLosses, LossError> {
-        let Weights { a, b } = weights.clone();
+        let Weights { a, b, copy } = weights.clone();
         match self {
             Self::Reconstruction { scale } => {
                 let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
@@ -129,7 +133,11 @@ impl Objective {
             Self::Prediction { scale, kappa, b_rct, head } => {
                 let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
                 let h_pd = z.clone().matmul(b); // [n, d]
-                let l_pd = frozen_head_cross_entropy(h_pd, head, &batch.y)?.mean();
+                let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y)?; // [n, 1]
+                if let (Some(copying), Some(copy)) = (&batch.copy, copy) {
+                    losses = copying.losses(&copy, z.clone(), losses);
+                }
+                let l_pd = losses.mean();
                 let Some(b_rct) = b_rct else {
                     return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd) });
                 };

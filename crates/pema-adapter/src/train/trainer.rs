@@ -11,6 +11,7 @@ use super::start::check_fit;
 use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, Phase, Progress, TrainError, Weights};
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::AdapterConfig;
+use crate::copying::CopyBatch;
 use crate::head::Head;
 use crate::local_context::with_prefix;
 use crate::memory::{Memory, Rows, RowsError};
@@ -68,7 +69,7 @@ impl<R: Rows> Trainer<R> {
     ) -> Result<Self, TrainError> {
         let config = config.rounded();
         config.validate()?;
-        check_fit(&memory, &head)?;
+        check_fit(&config, &memory, &head)?;
         let d = memory.d();
         if let Some((name, found, expected)) = start.misfit(&config, d) {
             return Err(TrainError::InitialWeights { name, found, expected });
@@ -198,7 +199,7 @@ impl<R: Rows> Trainer<R> {
         let Objective::Prediction { b_rct, .. } = &self.objective else { return None };
         let weights = self.best.as_ref().unwrap_or(&self.weights).clone();
         let origin = AdapterOrigin { config: self.config.clone(), head: self.head.hash().clone(), model: self.model.clone() };
-        Some(Adapter { a: weights.a, b_pd: weights.b, b_rct: b_rct.clone(), origin })
+        Some(Adapter { a: weights.a, b_pd: weights.b, b_rct: b_rct.clone(), copy: weights.copy, origin })
     }
 
     /// The memory's rows at `indices`, with dropout at rate `p`.
@@ -217,7 +218,12 @@ impl<R: Rows> Trainer<R> {
             None => h.clone(),
         };
         let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| self.memory.prefix(indices[row]));
-        Ok(Batch { h, h_seen, y })
+        let copies = self.config.copy && self.place.phase == Phase::Prediction;
+        let copy = copies.then(|| {
+            let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), self.memory.prefix(row))).collect();
+            CopyBatch::new(&self.head, &rows, &y)
+        });
+        Ok(Batch { h, h_seen, y, copy })
     }
 
     pub(super) fn record(&mut self, activity: Activity, losses: Losses) {

@@ -197,7 +197,13 @@ impl Golden {
         let train = (0..self.size("n")).collect();
         let memory = Memory::new(rows, self.y(), train, Vec::new()).unwrap();
         let initial = |name: &str| self.tensor(&format!("init.{name}")).to_vec();
-        let start = InitialWeights { a_rct: initial("a_rct"), b_rct: initial("b_rct"), a: initial("a"), b_pd: initial("b_pd") };
+        let start = InitialWeights {
+            a_rct: initial("a_rct"),
+            b_rct: initial("b_rct"),
+            a: initial("a"),
+            b_pd: initial("b_pd"),
+            copy: Vec::new(),
+        };
         Trainer::with_initial_weights(self.config(), memory, self.head(device), model(), device.clone(), start).unwrap()
     }
 }

@@ -146,6 +146,8 @@ pub struct TrainSettings {
     pub patience: u32,
     /// Tokens of the target's own prefix that the adapter sees; 0 is the paper's method.
     pub prefix: u32,
+    /// Whether the adapter may copy tokens of the prompt; false is the paper's method.
+    pub copy: bool,
     /// Decides weights, order and dropout.
     pub seed: u32,
 }

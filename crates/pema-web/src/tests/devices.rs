@@ -55,7 +55,7 @@ async fn assert_same_distributions(device: &Device, tolerance: f64) {
     for device in [device.clone(), Device::flex()] {
         let head = golden.head(&device);
         let (_, adapter) = Adapter::import(&file, head.hash(), &device).unwrap();
-        let mixed = Mixer::new(head, Some(adapter), device).distributions(&h, &[], 0.6).await.unwrap();
+        let mixed = Mixer::new(head, Some(adapter), device).distributions(&h, &[], &[], 0.6).await.unwrap();
         mixtures.push(mixed.mixture);
     }
     let expected: Vec<f64> = mixtures[1].iter().map(|x| f64::from(*x)).collect();

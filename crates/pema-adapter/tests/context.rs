@@ -1,0 +1,184 @@
+//! Adapters that see the target's prefix and the prompt: they learn what the paper's cannot, train
+//! and resume the same, and generate from the same input that they learned from.
+
+mod common;
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use common::{assert_close, block_on, head, model, noise, small_config, small_memory, tensor, train, values};
+use half::f16;
+use pema_adapter::{Adapter, AdapterConfig, Checkpoint, CopyBatch, HostRows, Memory, MemoryBuilder, Mixer, TrainError, Trainer};
+use pema_core::align::Targets;
+use pema_core::id::TokenId;
+use pema_core::memory::Shard;
+use pema_core::prepare::Prepared;
+use pema_core::wire::PromptSpec;
+
+const V: usize = 12;
+const D: usize = 8;
+
+/// Targets that count up, each prompt from its own number, over contexts that say nothing.
+fn counting() -> Memory<Arc<HostRows>> {
+    memory(|pair| {
+        let target = (0..6).map(|i| TokenId(1 + (pair + i) % 10)).chain([TokenId(0)]);
+        (vec![TokenId(11)], target.collect())
+    })
+}
+
+/// Prompts in no order, and targets that repeat them.
+fn repeating() -> Memory<Arc<HostRows>> {
+    memory(|pair| {
+        let words = (0..6).map(|i| TokenId(1 + (pair * 7 + i * i * (pair + 3)) % 10)).collect::<Vec<_>>();
+        let prompt = [&[TokenId(11)], words.as_slice(), &[TokenId(0)]].concat();
+        (prompt.clone(), prompt[1..].to_vec())
+    })
+}
+
+/// 20 pairs of a prompt and a target of 7 tokens, the last 4 for validation.
+fn memory(pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
+    let (prompts, targets): (Vec<_>, Vec<_>) = (0..20).map(pair).unzip();
+    let prompts = prompts.into_iter().map(|tokens| PromptSpec { tokens, steps: 7 }).collect();
+    let pairs = Prepared { prompts, targets: Targets::new(targets, TokenId(0)).unwrap() };
+    let rows = 20 * 7;
+    let shard = Shard {
+        h: noise(rows * D, 1.0, 4).into_iter().map(f16::from_f32).collect(),
+        hidden_size: D,
+        prompt: (0..rows as u32).map(|i| i / 7).collect(),
+        step: (0..rows as u32).map(|i| i % 7).collect(),
+        token: vec![TokenId(0); rows],
+    };
+    let mut builder = MemoryBuilder::new(&pairs, D, 16);
+    builder.add(0, &shard).unwrap();
+    builder.finish().unwrap()
+}
+
+fn config(prefix: usize, copy: bool) -> AdapterConfig {
+    AdapterConfig {
+        prefix,
+        copy,
+        rank: 8,
+        alpha: 8.0,
+        lr: 1e-2,
+        prediction_epochs: 20,
+        patience: 50,
+        kappa: 0.0,
+        ..small_config()
+    }
+}
+
+fn trainer(config: AdapterConfig, memory: Memory<Arc<HostRows>>) -> Trainer<Arc<HostRows>> {
+    Trainer::new(config, memory, head(V, D, 1.0, None), model(), Device::flex()).unwrap()
+}
+
+fn best_validation(trainer: &mut Trainer<Arc<HostRows>>) -> f32 {
+    train(trainer).iter().filter_map(|p| p.validation).map(|v| v.loss).fold(f32::INFINITY, f32::min)
+}
+
+#[test]
+fn the_prefix_teaches_what_contexts_do_not_tell() {
+    let best = |prefix| best_validation(&mut trainer(config(prefix, false), counting()));
+    let (without, with) = (best(0), best(1));
+    assert!(with < 0.7 * without, "{with} with the prefix, {without} without");
+}
+
+#[test]
+fn copying_teaches_what_the_prefix_does_not_tell() {
+    let best = |copy| best_validation(&mut trainer(config(1, copy), repeating()));
+    let (without, with) = (best(false), best(true));
+    assert!(with < 0.5 * without, "{with} with copying, {without} without");
+}
+
+#[test]
+fn gradients_of_copying_agree_with_finite_differences() {
+    let (n, p, r, step) = (2, 3, 4, 1e-2);
+    let head = head(V, D, 1.0, None);
+    let tokens = |ids: [u32; 3]| ids.map(TokenId).to_vec();
+    let (prompts, texts) = ([tokens([3, 5, 7]), tokens([2, 3, 2])], [tokens([9, 8, 3]), tokens([5, 4, 2])]);
+    let rows: Vec<_> = prompts.iter().zip(&texts).map(|(prompt, text)| (&prompt[..p], &text[..])).collect();
+    let batch = CopyBatch::new(&head, &rows, &[TokenId(5), TokenId(2)]);
+    let (z, head_losses) = (noise(n * r, 1.0, 1), tensor(&[2.0, 1.5], [n, 1]));
+    let loss = |weights: Tensor<2>, z: Tensor<2>| batch.losses(&weights, z, head_losses.clone()).mean();
+
+    let weights = noise((D + 10) * r, 0.5, 2);
+    let shapes = [[D + 10, r], [n, r]];
+    let tracked =
+        [&weights, &z].map(|x| tensor(x, if x.len() == z.len() { shapes[1] } else { shapes[0] }).autodiff().require_grad());
+    let gradients = loss(tracked[0].clone(), tracked[1].clone()).backward();
+    for (which, x) in [&weights, &z].into_iter().enumerate() {
+        let at = |i: usize, by: f32| {
+            let mut moved = [weights.clone(), z.clone()];
+            moved[which][i] += by;
+            f64::from(values(loss(tensor(&moved[0], shapes[0]), tensor(&moved[1], shapes[1])))[0])
+        };
+        let expected: Vec<f64> = (0..x.len()).map(|i| (at(i, step) - at(i, -step)) / (2.0 * f64::from(step))).collect();
+        let gradient = values(tracked[which].grad(&gradients).unwrap());
+        assert_close(&gradient, &expected, 2e-3, &format!("argument {which}"));
+    }
+}
+
+#[test]
+fn an_adapter_that_copies_needs_prompts() {
+    let refused = Trainer::new(config(1, true), small_memory(), head(21, 8, 1.0, None), model(), Device::flex()).unwrap_err();
+    assert_eq!(refused, TrainError::NothingToCopy);
+}
+
+#[test]
+fn training_resumes_bit_for_bit() {
+    // 5 steps are inside phase 1 with kappa, inside phase 2 without.
+    for kappa in [0.0, 0.2] {
+        let config = AdapterConfig { kappa, ..config(2, true) };
+        let mut whole = trainer(config.clone(), repeating());
+        train(&mut whole);
+        let mut begun = trainer(config, repeating());
+        for _ in 0..5 {
+            block_on(begun.step()).unwrap();
+        }
+        let saved = block_on(begun.checkpoint()).unwrap().into_bytes();
+        let head = head(V, D, 1.0, None);
+        let mut resumed = Trainer::resume(&Checkpoint::from_bytes(saved), repeating(), head, Device::flex()).unwrap();
+        train(&mut resumed);
+        let file = |trainer: &Trainer<_>| block_on(trainer.adapter().unwrap().export("x")).unwrap();
+        assert!(file(&whole) == file(&resumed), "kappa {kappa}");
+    }
+}
+
+/// A mixer with the adapter of a finished training, by way of its file.
+fn mixer(mut trainer: Trainer<Arc<HostRows>>) -> Mixer {
+    train(&mut trainer);
+    let file = block_on(trainer.adapter().unwrap().export("x")).unwrap();
+    let (head, device) = (head(V, D, 1.0, None), Device::flex());
+    let (_, adapter) = Adapter::import(&file, head.hash(), &device).unwrap();
+    Mixer::new(head, Some(adapter), device)
+}
+
+#[test]
+fn generation_reads_the_text_so_far() {
+    let mixer = mixer(trainer(config(1, false), counting()));
+    let after = |token| {
+        let written = [TokenId(7), TokenId(token)];
+        let next = block_on(mixer.distributions(&[f16::ZERO; D], &[TokenId(11)], &written, 1.0)).unwrap();
+        next.of(TokenId(token + 1))[0]
+    };
+    for token in 2..6 {
+        assert!(after(token) > 0.3, "{token}: {}", after(token));
+    }
+}
+
+#[test]
+fn generation_copies_from_the_prompt() {
+    let mixer = mixer(trainer(config(1, true), repeating()));
+    let prompt = [11, 4, 9, 2, 6, 1, 0].map(TokenId);
+    for at in 1..5 {
+        let next = block_on(mixer.distributions(&[f16::ZERO; D], &prompt, &prompt[1..=at], 1.0)).unwrap();
+        let pema = next.pema.as_ref().unwrap();
+        let mass: f32 = pema.iter().map(|log_p| log_p.exp()).sum();
+        assert!((mass - 1.0).abs() < 1e-4, "{mass}");
+        assert!(next.of(prompt[at + 1])[0] > 0.5, "{at}: {:?}", next.of(prompt[at + 1]));
+    }
+}
+
+#[test]
+fn too_long_a_prefix_is_refused() {
+    assert!(config(9, false).validate().unwrap_err().to_string().contains("at most 8"));
+}
