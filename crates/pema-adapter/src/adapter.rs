@@ -61,6 +61,12 @@ impl Adapter {
         self.a.dims()[1]
     }
 
+    /// Entries of the matrices that inference needs.
+    pub fn parameters(&self) -> usize {
+        let matrices = [Some(&self.a), Some(&self.b_pd), self.copy.as_ref()];
+        matrices.into_iter().flatten().map(|matrix| matrix.shape().num_elements()).sum()
+    }
+
     /// What the adapter was trained with, and for.
     pub fn origin(&self) -> &AdapterOrigin {
         &self.origin

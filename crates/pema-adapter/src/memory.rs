@@ -175,6 +175,11 @@ impl<R: Rows> Memory<R> {
         self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()
     }
 
+    /// `h [n, d]` (row-major) and `y [n]` of the rows to learn from.
+    pub fn training_rows(&self) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
+        self.gather(&self.train)
+    }
+
     /// `h` (row-major) and `y` of the rows at `indices`.
     pub(crate) fn gather(&self, indices: &[usize]) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
         let mut h = Vec::new();
@@ -184,7 +189,7 @@ impl<R: Rows> Memory<R> {
 
     /// Names the targets and the division (not `h`, which is large and named by the service), so
     /// that a checkpoint is not resumed on another memory.
-    pub(crate) fn fingerprint(&self) -> ContentHash {
+    pub fn fingerprint(&self) -> ContentHash {
         let mut hasher = ContentHasher::default();
         let lens = [self.rows.len(), self.d(), self.train.len(), self.valid.len()];
         for number in lens.iter().chain(&self.train).chain(&self.valid) {

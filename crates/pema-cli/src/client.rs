@@ -1,6 +1,10 @@
 //! The model owner's service, for native programs.
 
-use std::{io::Read, net::TcpStream, time::Duration};
+use std::{
+    io::Read,
+    net::{IpAddr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -14,7 +18,10 @@ use pema_core::{
     },
 };
 use tungstenite::{Message, WebSocket, client::IntoClientRequest, stream::MaybeTlsStream};
-use ureq::{Agent, Body, http::Response};
+use ureq::{
+    Agent, Body,
+    http::{Response, Uri},
+};
 
 /// Which service.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +32,15 @@ pub struct ServiceArgs {
     /// API key.
     #[arg(long, env = "PEMA_KEY", hide_env_values = true)]
     key: Option<String>,
+}
+
+impl ServiceArgs {
+    /// Whether the service is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.service.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
 }
 
 /// A service and the key for it.

@@ -49,6 +49,11 @@ impl Folder {
         Ok(Head::from_safetensors(&bytes, self.card.logit_scale, self.card.logit_softcap, device)?)
     }
 
+    /// A file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Keeps one shard.
     pub fn put_shard(&self, entry: &ShardEntry, bytes: &[u8]) -> Result<()> {
         write(&self.path.join(entry.sha256.as_str()), bytes)

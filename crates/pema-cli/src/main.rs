@@ -1,6 +1,7 @@
 //! `pema`: serve a model, and run every step of the method natively. One subcommand a file.
 
 mod client;
+mod eval;
 mod extract;
 mod folder;
 mod generate;
@@ -31,6 +32,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Compare the model alone and the adapter on test pairs.
     Evaluate(generate::EvaluateArgs),
+    /// Compare methods by the perplexity that their mixtures give to references.
+    Eval(eval::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,5 +51,6 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args),
         Command::Generate(args) => generate::run_generate(&args),
         Command::Evaluate(args) => generate::run_evaluate(&args),
+        Command::Eval(args) => eval::run(&args),
     }
 }

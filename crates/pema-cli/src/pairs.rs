@@ -45,6 +45,12 @@ pub struct FormatArgs {
     /// The prompt, with `{input}` where the input goes; `\n` is a line end.
     #[arg(long)]
     template: String,
+    /// Leave out pairs whose input or target has fewer characters.
+    #[arg(long, default_value_t = 0)]
+    min_chars: usize,
+    /// Leave out pairs whose input or target has more characters.
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    max_chars: usize,
 }
 
 impl FormatArgs {
@@ -62,13 +68,36 @@ impl FormatArgs {
             _ => Columns::guess(&column_names(&bytes, format)?)
                 .context("the columns cannot be guessed: name them with --input-column and --target-column")?,
         };
-        import(&bytes, format, &columns)?.complete().with_context(|| format!("in {}", path.display()))
+        let mut pairs = import(&bytes, format, &columns)?.complete().with_context(|| format!("in {}", path.display()))?;
+        let fits = |text: &str| (self.min_chars..=self.max_chars).contains(&text.chars().count());
+        pairs.retain(|pair| fits(&pair.input) && fits(&pair.target));
+        Ok(pairs)
+    }
+}
+
+/// Pairs by what they are for.
+pub struct SplitPairs {
+    /// To learn from.
+    pub train: Vec<Pair>,
+    /// For early stopping.
+    pub valid: Vec<Pair>,
+}
+
+impl SplitPairs {
+    /// All of them, validation last, as a memory has them.
+    pub fn all(&self) -> Vec<Pair> {
+        self.train.iter().chain(&self.valid).cloned().collect()
     }
 }
 
 impl PairArgs {
-    /// Prompts and targets, validation last, and where validation begins.
-    pub fn prepare(&self, folder: &Folder) -> Result<(Prepared, u32)> {
+    /// How pairs become prompts and targets.
+    pub fn format(&self) -> &FormatArgs {
+        &self.format
+    }
+
+    /// The pairs.
+    pub fn read(&self) -> Result<SplitPairs> {
         let first = |mut pairs: Vec<Pair>| {
             pairs.truncate(self.limit.unwrap_or(usize::MAX));
             pairs
@@ -82,9 +111,14 @@ impl PairArgs {
                 (take(&split.train), take(&split.validation))
             }
         };
-        let validation_from = train.len() as u32;
-        let all: Vec<Pair> = train.into_iter().chain(valid).collect();
-        let prepared = Prepared::new(&all, &self.format.template()?, &folder.tokenizer, &folder.card)?;
+        Ok(SplitPairs { train, valid })
+    }
+
+    /// Prompts and targets, validation last, and where validation begins.
+    pub fn prepare(&self, folder: &Folder) -> Result<(Prepared, u32)> {
+        let pairs = self.read()?;
+        let validation_from = pairs.train.len() as u32;
+        let prepared = Prepared::new(&pairs.all(), &self.format.template()?, &folder.tokenizer, &folder.card)?;
         Ok((prepared, validation_from))
     }
 }

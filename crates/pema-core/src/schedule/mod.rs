@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -22,6 +24,16 @@ pub enum Schedule {
     Quadratic,
     /// `lambda_max` throughout.
     Constant,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linear => "linear",
+            Self::Quadratic => "quadratic",
+            Self::Constant => "constant",
+        })
+    }
 }
 
 /// The adapter's weight at every step of one generation.

@@ -1,0 +1,91 @@
+//! kNN-LM (Khandelwal et al. 2020, arXiv 1911.00172) on the external memory: exact search, squared
+//! Euclidean distance, `p(y)` the neighbours' softmax weights whose target is `y`.
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor, TensorData};
+use futures::executor::block_on;
+use half::f16;
+use pema_core::id::TokenId;
+
+/// Most neighbours that are looked at.
+const NEIGHBOURS_MAX: usize = 1024;
+
+/// Numbers of neighbours that are compared.
+pub const NEIGHBOURS: [usize; 4] = [8, 64, 256, 1024];
+
+/// Temperatures that are compared, in units of the mean squared distance to the nearest row.
+pub const TEMPERATURES: [f32; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
+
+/// Rows of the memory, `[n, d]`, with their targets.
+pub struct Datastore {
+    h: Tensor<2>,
+    /// `|h|^2`, `[1, n]`.
+    norms: Tensor<2>,
+    y: Vec<TokenId>,
+    device: Device,
+}
+
+/// The nearest rows of one query, nearest first: squared distance, and whether the target is the
+/// one asked about.
+pub struct Neighbours(Vec<(f32, bool)>);
+
+impl Datastore {
+    /// A datastore of rows of `d` entries.
+    pub fn new(h: Vec<f32>, d: usize, y: Vec<TokenId>, device: &Device) -> Self {
+        let h = Tensor::<2>::from_data(TensorData::new(h, [y.len(), d]), device);
+        let norms = h.clone().square().sum_dim(1).transpose();
+        Self { h, norms, y, device: device.clone() }
+    }
+
+    /// The neighbours of each query `[d]` with the token that is asked about.
+    pub fn search(&self, queries: &[&[f16]], tokens: &[TokenId]) -> Result<Vec<Neighbours>> {
+        let d = self.h.dims()[1];
+        let values: Vec<f32> = queries.iter().flat_map(|h| h.iter().map(|x| x.to_f32())).collect();
+        let queries = Tensor::<2>::from_data(TensorData::new(values, [queries.len(), d]), &self.device);
+        let norms = queries.clone().square().sum_dim(1);
+        let distances = norms + self.norms.clone() - queries.matmul(self.h.clone().transpose()).mul_scalar(2.0);
+        let distances: Vec<f32> = block_on(distances.into_data_async())?.try_into_vec_as()?;
+        let nearest = |(distances, token): (&[f32], &TokenId)| {
+            let mut all: Vec<(f32, bool)> =
+                distances.iter().zip(&self.y).map(|(distance, y)| (distance.max(0.0), y == token)).collect();
+            all.sort_by(|a, b| a.0.total_cmp(&b.0));
+            all.truncate(NEIGHBOURS_MAX);
+            Neighbours(all)
+        };
+        Ok(distances.chunks(self.y.len()).zip(tokens).map(nearest).collect())
+    }
+}
+
+impl Neighbours {
+    /// Squared distance to the nearest row.
+    pub fn nearest(&self) -> f32 {
+        self.0.first().map_or(0.0, |(distance, _)| *distance)
+    }
+
+    /// `p(token)` from the `k` nearest at a temperature.
+    pub fn probability(&self, k: usize, temperature: f32) -> f32 {
+        let (mut mass, mut hit) = (0.0, 0.0);
+        for (distance, is_token) in self.0.iter().take(k) {
+            let weight = (-(distance - self.nearest()) / temperature).exp();
+            mass += weight;
+            hit += if *is_token { weight } else { 0.0 };
+        }
+        hit / mass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_and_probabilities_are_as_computed_by_hand() {
+        let store = Datastore::new(vec![0.0, 0.0, 3.0, 4.0, 1.0, 0.0], 2, [7, 8, 7].map(TokenId).to_vec(), &Device::flex());
+        let query = [f16::ZERO, f16::ZERO];
+        let found = store.search(&[&query, &query], &[TokenId(7), TokenId(8)]).unwrap();
+        assert_eq!(found[0].0, [(0.0, true), (1.0, true), (25.0, false)]);
+        assert_eq!(found[0].probability(1, 1.0), 1.0);
+        let expected = (-2.5_f32).exp() / (1.0 + (-0.1_f32).exp() + (-2.5_f32).exp());
+        assert!((found[1].probability(3, 10.0) - expected).abs() < 1e-6);
+    }
+}

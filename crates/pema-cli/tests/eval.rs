@@ -1,0 +1,107 @@
+//! Every method and every sweep of `pema eval`, on a handful of pairs of the real default model.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+const SETTINGS: &str = r#"{"rank": 8, "alpha": 8, "reconstruction_epochs": 2, "prediction_epochs": 2, "prediction_batch": 32, "reconstruction_batch": 32}"#;
+/// Of the model alone on the three test references below, from a run; the engine's kernels differ a
+/// little between processors.
+const PLM_PERPLEXITY: f64 = 19.45;
+const TEMPLATE: &str = r"Informal: {input}\nFormal:";
+
+struct Service {
+    process: Child,
+    url: String,
+}
+
+impl Service {
+    fn start(data: &Path) -> Self {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_pema"));
+        serve.args(["serve", "--model", "default", "--port", "0", "--context", "512", "--data-dir"]).arg(data);
+        let mut process = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let url = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        Self { process, url: url.expect("the service says where it listens; does `cargo xtask setup` pass?") }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn sample(split: &str) -> String {
+    format!("{}/../../web/public/samples/formality.{split}.jsonl", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pema(args: &[&str]) -> Result<String, String> {
+    let out = Command::new(env!("CARGO_BIN_EXE_pema")).args(args).output().unwrap();
+    match out.status.success() {
+        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&out.stderr).into_owned()),
+    }
+}
+
+fn report(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_method_is_measured_on_one_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("service"));
+    let (memory, out) = (folder.path().join("memory"), folder.path().join("out"));
+    let (memory, test, train) = (memory.to_str().unwrap(), sample("test"), sample("train"));
+    let pairs =
+        ["--service", &service.url, "--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    pema(&[&["extract", "--out", memory], &pairs[..]].concat()).unwrap();
+
+    let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
+    let measure = [&measure[..], &pairs, &["--out", out.to_str().unwrap(), "--disclose-targets"]].concat();
+    pema(&measure).unwrap();
+    let first = report(&out);
+    let rows = first["rows"].as_array().unwrap();
+    let methods: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
+    assert_eq!(methods.len(), 2 + 3 * 5, "{methods:?}");
+    let perplexity = |i: usize| rows[i]["perplexity"].as_f64().unwrap();
+    assert_eq!(methods[0], "PLM alone");
+    assert!((perplexity(0) / PLM_PERPLEXITY - 1.0).abs() < 0.02, "{}", perplexity(0));
+    for row in rows {
+        let [low, high] = [0, 1].map(|i| row["interval"][i].as_f64().unwrap());
+        let found = row["perplexity"].as_f64().unwrap();
+        assert!(low <= found && found <= high, "{row}");
+        assert_eq!(row["discloses"].as_bool().unwrap(), row["method"] == "PEMA, targets disclosed", "{row}");
+    }
+    let swept = rows.iter().filter(|row| row["sweep"].as_array().unwrap().len() == 33).count();
+    assert_eq!(swept, 6);
+    let html = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
+
+    // A second run finds contexts and adapters where the first left them, and the same numbers.
+    pema(&measure).unwrap();
+    let mut second = report(&out);
+    for row in second["rows"].as_array_mut().unwrap() {
+        assert_eq!(row["training_seconds"], Value::Null);
+    }
+    let numbers = |report: &Value| {
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.map(|row| (row["label"].clone(), row["perplexity"].clone(), row["p"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&first), numbers(&second));
+}
+
+#[test]
+fn references_are_sent_to_this_machine_only_and_targets_told_on_demand_only() {
+    let args = ["eval", "--from", "x", "--data", "x", "--test", "x", "--template", "{input}", "--out", "x"];
+    let refused = pema(&[&args[..], &["--service", "http://192.0.2.1:8321"]].concat()).unwrap_err();
+    assert!(refused.contains("serve the model on this machine"), "{refused}");
+    let refused = pema(&[&args[..], &["--methods", "plm,disclosed"]].concat()).unwrap_err();
+    assert!(refused.contains("--disclose-targets"), "{refused}");
+}
