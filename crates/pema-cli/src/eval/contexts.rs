@@ -13,7 +13,7 @@ use pema_core::{
 };
 
 use crate::{
-    client::Stream,
+    client::Client,
     folder::{Folder, read, write},
 };
 
@@ -30,11 +30,13 @@ pub struct Reference {
 }
 
 /// The contexts of every pair, one row for each token of its target; kept in the folder.
-pub fn along_targets(folder: &Folder, stream: &mut Stream, pairs: &Prepared) -> Result<Shard> {
+pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared) -> Result<Shard> {
     let path = folder.file(&format!("along-{}", name(pairs)));
     if path.exists() {
         return Ok(Shard::decode(&read(&path)?)?);
     }
+    // A stream of its own: the service closes one that training has left idle.
+    let mut stream = client.stream()?;
     let d = folder.card.hidden_size as usize;
     let mut shard = Shard { h: Vec::new(), hidden_size: d, prompt: Vec::new(), step: Vec::new(), token: Vec::new() };
     for (number, prompt) in (0..).zip(&pairs.prompts) {

@@ -91,9 +91,8 @@ pub fn run(args: &Args) -> Result<()> {
     test.truncate(args.test_limit);
     let template = args.pairs.format().template()?;
     let prepare = |pairs: &[Pair]| Prepared::new(pairs, &template, &folder.tokenizer, &card);
-    let mut stream = client.stream()?;
-    let mut along = |pairs: &[Pair]| -> Result<Vec<Reference>> {
-        let shard = contexts::along_targets(&folder, &mut stream, &prepare(pairs)?)?;
+    let along = |pairs: &[Pair]| -> Result<Vec<Reference>> {
+        let shard = contexts::along_targets(&folder, &client, &prepare(pairs)?)?;
         references(pairs, &prepare(pairs)?, &shard, &folder.tokenizer)
     };
     println!("contexts along {} validation and {} test references", split.valid.len(), test.len());
@@ -115,7 +114,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", method.title());
         let outcome = match method {
             Method::Disclosed => {
-                let shard = contexts::along_targets(&folder, &mut stream, &bench.all)?;
+                let shard = contexts::along_targets(&folder, &client, &bench.all)?;
                 bench.run(method, &[&validation, &test_references], Some(&shard))?
             }
             _ => bench.run(method, &[&validation, &test_references], None)?,
