@@ -13,7 +13,7 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
-  const shown = el('output', {}, '0.20');
+  const shown = el('output', {}, '0.70');
   const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
   slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);

@@ -4,13 +4,14 @@ use burn::tensor::Device;
 use pema_adapter::{Adapter, Mixer, Phase};
 use wasm_bindgen_test::wasm_bindgen_test;
 
+use super::head::{assert_same_course, assert_same_head};
 use crate::{
     device::Devices,
     protocol::{DeviceChoice, DeviceKind},
 };
 
 #[path = "../../../pema-adapter/tests/common/mod.rs"]
-mod common;
+pub mod common;
 use common::{Golden, assert_close};
 
 fn golden() -> [Golden; 2] {
@@ -69,12 +70,14 @@ async fn golden_losses_on_the_cpu() {
 
 /// One test for all of WebGPU, because a worker can start it once.
 #[wasm_bindgen_test]
-async fn golden_losses_and_distributions_on_webgpu() {
+async fn webgpu_gives_the_numbers_of_the_cpu() {
     let found = Devices::survey().await;
     let (kind, device) = Devices::default().open(DeviceChoice::Webgpu, &found).await.unwrap();
     assert_eq!(kind, DeviceKind::Webgpu);
     assert_golden_losses(&device, 1e-3).await;
     assert_same_distributions(&device, 1e-3).await;
+    assert_same_head(&device).await;
+    assert_same_course(&device).await;
 }
 
 #[wasm_bindgen_test]

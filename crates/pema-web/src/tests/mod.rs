@@ -3,6 +3,7 @@
 use wasm_bindgen_test::wasm_bindgen_test_configure;
 
 mod devices;
+mod head;
 mod storage;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);

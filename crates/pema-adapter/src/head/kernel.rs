@@ -1,0 +1,56 @@
+//! Shaders as CubeCL launches them.
+
+use burn_cubecl::cubecl::{
+    CubeKernel, PrecompiledSource,
+    ir::{UIntKind, metadata::Info},
+    prelude::*,
+    server::{Handle, KernelArguments},
+};
+
+use super::shader::{Constants, Shader};
+
+struct Kernel {
+    shader: Shader,
+    constants: Constants,
+}
+
+/// Runs a kernel: `shape` becomes its first binding, `buffers` the others, in order.
+pub(super) fn launch(
+    client: &Client,
+    shader: Shader,
+    constants: Constants,
+    workgroups: [usize; 3],
+    shape: &[usize],
+    buffers: &[&Handle],
+) {
+    let shape: Vec<u32> = shape.iter().map(|&x| x as u32).collect();
+    let shape = client.create_from_slice(bytemuck::cast_slice(&shape));
+    let buffers = [&shape].into_iter().chain(buffers.iter().copied());
+    let arguments = buffers.fold(KernelArguments::new(), |all, one| all.with_buffer(one.clone().binding()));
+    let [x, y, z] = workgroups.map(|x| x as u32);
+    client.launch(Box::new(Kernel { shader, constants }), CubeCount::Static(x, y, z), arguments);
+}
+
+impl KernelMetadata for Kernel {
+    fn id(&self) -> KernelId {
+        let Constants { d, scale, softcap, wants_gradient } = self.constants;
+        let numbers = (d, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient);
+        KernelId::new::<Self>().info((self.shader, numbers))
+    }
+
+    fn address_type(&self) -> ElemType {
+        UIntKind::U32.into()
+    }
+}
+
+impl CubeKernel for Kernel {
+    // Only the settings are read: the text below is the kernel.
+    fn define(&self) -> KernelDefinition {
+        let settings = KernelSettings::new(CubeDim::new_1d(64).into(), ExecutionMode::Checked, AddressType::U32);
+        KernelDefinition { body: Scope::root(settings.clone()), settings, info: Info::default() }
+    }
+
+    fn source(&self) -> Option<PrecompiledSource> {
+        Some(PrecompiledSource { source: self.shader.text(self.constants), entrypoint_name: "main".into(), lang: "wgsl" })
+    }
+}

@@ -1,0 +1,178 @@
+//! The frozen LM head `W_hd [v, d]` on a device: its logits, its losses and its rows.
+
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+mod kernel;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+mod packed;
+mod plain;
+#[cfg(any(test, feature = "webgpu", feature = "wgpu"))]
+mod shader;
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use pema_core::id::{ContentHash, TokenId};
+
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+use self::packed::PackedHead;
+use self::plain::PlainHead;
+use crate::tensor_file::{FileError, TensorFile, floats};
+
+/// The head's tensor in its safetensors file.
+const HEAD_TENSOR: &str = "w_hd";
+
+/// Bytes of one block of the head on the device: half of the 128 MiB that every WebGPU adapter
+/// binds to a shader.
+const BLOCK_BYTES_MAX: usize = 64 << 20;
+
+/// The frozen head: `logits(h) = softcap(scale * (h W_hd^T))`. Cheap to clone.
+///
+/// It lies on the device as blocks of vocabulary rows, so that a large vocabulary fits the
+/// device's binding limit: as f16 where Pema's own kernels run, else as f32.
+#[derive(Clone, Debug)]
+pub struct Head {
+    weights: Weights,
+    v: usize,
+    d: usize,
+    hash: ContentHash,
+    /// Brings a row to unit root mean square, on average.
+    embedding_scale: f32,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    Plain(PlainHead),
+    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+    Packed(PackedHead),
+}
+
+/// From products `h W_hd^T` to logits.
+#[derive(Clone, Copy, Debug)]
+struct LogitShape {
+    scale: f32,
+    softcap: Option<f32>,
+}
+
+impl Head {
+    /// Reads the file that a service serves as `/v1/head`: safetensors with `w_hd` f16 `[v, d]`
+    /// (bf16 and f32 do as well). `scale` and `softcap` are the model card's.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the file, the scale or the softcap is not usable.
+    pub fn from_safetensors(bytes: &[u8], scale: f32, softcap: Option<f32>, device: &Device) -> Result<Self, HeadError> {
+        if !scale.is_finite() || scale == 0.0 {
+            return Err(HeadError::Scale(scale));
+        }
+        if let Some(cap) = softcap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
+            return Err(HeadError::Softcap(cap));
+        }
+        let file = TensorFile::parse(bytes)?;
+        let view = file.view(HEAD_TENSOR)?;
+        let &[v, d] = view.shape() else { return Err(HeadError::NotAMatrix(view.shape().to_vec())) };
+        if v == 0 || d == 0 {
+            return Err(HeadError::NotAMatrix(vec![v, d]));
+        }
+        let row_bytes = view.data().len() / v;
+        let mut squares = 0.0;
+        let read = |rows: &Range<usize>| {
+            let part = &view.data()[rows.start * row_bytes..rows.end * row_bytes];
+            let values = floats(HEAD_TENSOR, view.dtype(), part)?;
+            squares += values.iter().map(|value| f64::from(value * value)).sum::<f64>();
+            Ok(values)
+        };
+        let weights = Weights::upload([v, d], LogitShape { scale, softcap }, device, read)?;
+        let mean_square = squares / (v * d) as f64;
+        let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
+        Ok(Self { weights, v, d, hash: ContentHash::of(bytes), embedding_scale })
+    }
+
+    /// `v`: rows, the vocabulary's size.
+    pub fn v(&self) -> usize {
+        self.v
+    }
+
+    /// `d`: entries of a hidden state.
+    pub fn d(&self) -> usize {
+        self.d
+    }
+
+    /// Names the file that the head was read from.
+    pub fn hash(&self) -> &ContentHash {
+        &self.hash
+    }
+
+    /// Logits of `h [n, d]` as `[n, v]`, for generating.
+    ///
+    /// # Panics
+    ///
+    /// If `h` has another `d` than the head, or lies on another device.
+    pub fn logits(&self, h: Tensor<2>) -> Tensor<2> {
+        match &self.weights {
+            Weights::Plain(head) => head.logits(h),
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Weights::Packed(head) => head.logits(h),
+        }
+    }
+
+    /// The cross-entropies `[n, 1]` of `h [n, d]` at `y` and, if wanted, the gradient of each with
+    /// respect to its row, `[n, d]`. Every target must be less than `v`, `n` at least 1.
+    pub(crate) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
+        match &self.weights {
+            Weights::Plain(head) => head.losses(h, y, wants_gradient),
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Weights::Packed(head) => head.losses(h, y, wants_gradient),
+        }
+    }
+
+    /// Embeddings `[n, d]` of tokens less than `v`, zero where there is none.
+    pub(crate) fn embed(&self, tokens: &[Option<TokenId>]) -> Tensor<2> {
+        let rows: Vec<TokenId> = tokens.iter().map(|token| token.unwrap_or_default()).collect();
+        let scale = |token: &Option<TokenId>| if token.is_some() { self.embedding_scale } else { 0.0 };
+        let scales = TensorData::new(tokens.iter().map(scale).collect::<Vec<_>>(), [tokens.len(), 1]);
+        let rows = match &self.weights {
+            Weights::Plain(head) => head.rows_of(&rows),
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Weights::Packed(head) => head.rows_of(&rows),
+        };
+        let scales = Tensor::<2>::from_data(scales, &rows.device());
+        rows * scales
+    }
+}
+
+impl Weights {
+    fn upload(
+        shape: [usize; 2],
+        logits: LogitShape,
+        device: &Device,
+        read: impl FnMut(&Range<usize>) -> Result<Vec<f32>, FileError>,
+    ) -> Result<Self, FileError> {
+        #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+        if let Some(device) = PackedHead::device(device, shape[1]) {
+            return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
+        }
+        Ok(Self::Plain(PlainHead::upload(shape, logits, device, read)?))
+    }
+}
+
+/// `v` rows in blocks of at most `rows_max`.
+fn blocks(v: usize, rows_max: usize) -> impl Iterator<Item = Range<usize>> {
+    let rows_max = rows_max.max(1);
+    (0..v).step_by(rows_max).map(move |first| first..v.min(first + rows_max))
+}
+
+/// A head that cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum HeadError {
+    /// The file is wrong.
+    #[error("the LM head: {0}; download it again")]
+    File(#[from] FileError),
+    /// The tensor is not `[v, d]`.
+    #[error("the LM head has shape {0:?}, expected [v, d]")]
+    NotAMatrix(Vec<usize>),
+    /// The card's scale is no factor.
+    #[error("the logit scale is {0}; it must be finite and not 0")]
+    Scale(f32),
+    /// The card's softcap is no bound.
+    #[error("the logit softcap is {0}; it must be a positive number")]
+    Softcap(f32),
+}

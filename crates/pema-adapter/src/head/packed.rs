@@ -1,0 +1,211 @@
+//! The head as f16 blocks, and its loss by Pema's own kernels: wherever WGSL runs.
+
+use std::ops::Range;
+
+use burn::{
+    backend::DispatchDevice,
+    tensor::{DType, Device, Shape, Tensor},
+};
+use burn_cubecl::{
+    CubeBackend, CubeDevice, cubecl::server::Handle, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
+    tensor::CubeTensor,
+};
+use half::f16;
+use pema_core::id::TokenId;
+
+use super::{
+    BLOCK_BYTES_MAX, HEAD_TENSOR, LogitShape, blocks,
+    kernel::launch,
+    shader::{Constants, Shader},
+};
+use crate::tensor_file::FileError;
+
+/// Rows and columns of the tile that a workgroup computes.
+const TILE: usize = 64;
+
+/// `d` is read 16 entries at a time.
+const D_STEP: usize = 16;
+
+/// Bytes of the logits that the loss holds at a time.
+const LOGITS_BYTES_MAX: usize = 16 << 20;
+
+/// Vocabulary rows whose logits the loss holds at a time.
+const CHUNK_ROWS_MAX: usize = 8192;
+
+/// Workgroups that keep a large GPU busy.
+const WORKGROUPS_WANTED: usize = 512;
+
+#[derive(Clone, Debug)]
+pub(super) struct PackedHead {
+    blocks: Vec<Block>,
+    d: usize,
+    shape: LogitShape,
+    device: CubeDevice,
+}
+
+/// Rows `rows` of `W_hd`.
+#[derive(Clone, Debug)]
+struct Block {
+    rows: Range<usize>,
+    /// u32 `[rows, d / 2]`, each two f16.
+    w: Handle,
+}
+
+impl PackedHead {
+    /// The device, if the kernels run on it for this `d`.
+    pub(super) fn device(device: &Device, d: usize) -> Option<CubeDevice> {
+        match device.as_dispatch() {
+            DispatchDevice::Cube(device) if d.is_multiple_of(D_STEP) => {
+                (device.client().name() == "wgpu<wgsl>").then(|| device.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// `read` gives rows of `W_hd`. The device is one that [`Self::device`] gave.
+    pub(super) fn upload(
+        [v, d]: [usize; 2],
+        shape: LogitShape,
+        device: CubeDevice,
+        mut read: impl FnMut(&Range<usize>) -> Result<Vec<f32>, FileError>,
+    ) -> Result<Self, FileError> {
+        let client = device.client();
+        let blocks = blocks(v, BLOCK_BYTES_MAX / (d * size_of::<f16>())).map(|rows| {
+            let packed = pack(&read(&rows)?)?;
+            Ok(Block { rows, w: client.create_from_slice(bytemuck::cast_slice(&packed)) })
+        });
+        let blocks = blocks.collect::<Result<_, FileError>>()?;
+        Ok(Self { blocks, d, shape, device })
+    }
+
+    /// `[n, d] -> [n, v]`, for few rows.
+    pub(super) fn logits(&self, h: Tensor<2>) -> Tensor<2> {
+        let [n, _] = h.dims();
+        let h = float_primitive(h);
+        let parts = self.blocks.iter().map(|block| {
+            let rows = block.rows.len();
+            let logits = self.empty([n, rows]);
+            let workgroups = [rows.div_ceil(TILE), n, 1];
+            self.launch(Shader::LogitsOfFew, false, workgroups, &[rows], &[&h.handle, &block.w, &logits.handle]);
+            Tensor::from_primitive::<CubeBackend>(logits)
+        });
+        Tensor::cat(parts.collect(), 1)
+    }
+
+    /// `W_hd[y]`: `[n, d]`. Every target must be less than `v`, `y` not empty.
+    pub(super) fn rows_of(&self, y: &[TokenId]) -> Tensor<2> {
+        let picked = self.empty([y.len(), self.d]);
+        let y_handle = self.tokens(y);
+        for block in &self.blocks {
+            let shape = [block.rows.start, block.rows.len()];
+            self.launch(Shader::Rows, false, [y.len(), 1, 1], &shape, &[&block.w, &y_handle, &picked.handle]);
+        }
+        Tensor::from_primitive::<CubeBackend>(picked)
+    }
+
+    /// As [`super::Head::losses`].
+    pub(super) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
+        let [n, d] = h.dims();
+        let h = float_primitive(h);
+        let plan = Plan::new(n, d);
+        let client = self.device.client();
+        let floats = |count: usize| client.empty(count * size_of::<f32>());
+        // What no kernel will touch is one vec4: a binding cannot be empty.
+        let if_wanted = |count: usize| floats(if wants_gradient { count } else { 4 });
+        let logits = if_wanted(n * plan.chunk);
+        let pull = if_wanted(plan.splits * n * d);
+        let peaks = floats(n * plan.chunk / TILE * 2);
+        let state = floats(n * 4);
+
+        let mut fresh = 1;
+        for block in &self.blocks {
+            for first in (0..block.rows.len()).step_by(plan.chunk) {
+                let width = plan.chunk.min(block.rows.len() - first);
+                let tiles = width.div_ceil(TILE);
+                self.launch(
+                    Shader::Logits,
+                    wants_gradient,
+                    [tiles, n.div_ceil(TILE), 1],
+                    &[n, first, width, plan.chunk / 4],
+                    &[&h.handle, &block.w, &logits, &peaks],
+                );
+                self.launch(Shader::Online, wants_gradient, [n, 1, 1], &[tiles, fresh], &[&peaks, &state]);
+                if wants_gradient {
+                    let part = width.div_ceil(plan.splits).next_multiple_of(D_STEP);
+                    self.launch(
+                        Shader::Pull,
+                        wants_gradient,
+                        [d.div_ceil(TILE), n.div_ceil(TILE), plan.splits],
+                        &[n, first, width, plan.chunk / 4, part, fresh],
+                        &[&logits, &block.w, &state, &pull],
+                    );
+                }
+                fresh = 0;
+            }
+        }
+
+        let losses = self.empty([n, 1]);
+        let gradient = wants_gradient.then(|| self.empty([n, d]));
+        let nothing = floats(4);
+        let y = self.tokens(y);
+        for block in &self.blocks {
+            let gradient = gradient.as_ref().map_or(&nothing, |gradient| &gradient.handle);
+            self.launch(
+                Shader::Finish,
+                wants_gradient,
+                [n, 1, 1],
+                &[n, block.rows.start, block.rows.len(), plan.splits],
+                &[&h.handle, &block.w, &y, &state, &pull, &losses.handle, gradient],
+            );
+        }
+        let tensor = Tensor::from_primitive::<CubeBackend>;
+        (tensor(losses), gradient.map(tensor))
+    }
+
+    fn launch(&self, shader: Shader, wants_gradient: bool, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
+        let LogitShape { scale, softcap } = self.shape;
+        let constants = Constants { d: self.d, scale, softcap, wants_gradient };
+        launch(&self.device.client(), shader, constants, workgroups, shape, buffers);
+    }
+
+    fn tokens(&self, tokens: &[TokenId]) -> Handle {
+        let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
+        self.device.client().create_from_slice(bytemuck::cast_slice(&ids))
+    }
+
+    /// f32, not initialised.
+    fn empty(&self, shape: [usize; 2]) -> CubeTensor {
+        empty_device_contiguous_dtype(self.device.client(), self.device.clone(), Shape::from(shape), DType::F32)
+    }
+}
+
+/// How a batch of `n` rows is cut up.
+struct Plan {
+    /// Vocabulary rows at a time, a multiple of [`TILE`].
+    chunk: usize,
+    /// Parts of a chunk that are summed apart, so that few rows of `h` keep many workgroups busy.
+    splits: usize,
+}
+
+impl Plan {
+    fn new(n: usize, d: usize) -> Self {
+        let fitting = LOGITS_BYTES_MAX / (n * size_of::<f32>()) / TILE * TILE;
+        let chunk = fitting.clamp(TILE, CHUNK_ROWS_MAX);
+        let tiles = n.div_ceil(TILE) * d.div_ceil(TILE);
+        Self { chunk, splits: (WORKGROUPS_WANTED / tiles).clamp(1, chunk / TILE) }
+    }
+}
+
+/// Two f16 in each u32.
+fn pack(values: &[f32]) -> Result<Vec<u32>, FileError> {
+    let half = |value: f32| u32::from(f16::from_f32(value).to_bits());
+    if values.iter().any(|value| value.abs() > f16::MAX.to_f32()) {
+        return Err(FileError::NotFinite { name: HEAD_TENSOR.to_owned() });
+    }
+    Ok(values.as_chunks::<2>().0.iter().map(|[low, high]| half(*low) | half(*high) << 16).collect())
+}
+
+fn float_primitive(tensor: Tensor<2>) -> CubeTensor {
+    let primitive = tensor.try_into_primitive::<CubeBackend>();
+    into_contiguous(primitive.expect("the tensor lies on the head's device"))
+}

@@ -1,0 +1,72 @@
+//! The text of the head's kernels, from the files in `shaders/`.
+
+/// A kernel, by its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Shader {
+    Logits,
+    LogitsOfFew,
+    Online,
+    Pull,
+    Finish,
+    Rows,
+}
+
+/// What a kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Constants {
+    pub(super) d: usize,
+    pub(super) scale: f32,
+    pub(super) softcap: Option<f32>,
+    pub(super) wants_gradient: bool,
+}
+
+const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
+const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
+
+impl Shader {
+    /// WGSL with an entry point `main`.
+    pub(super) fn text(self, constants: Constants) -> String {
+        let Constants { d, scale, softcap, wants_gradient } = constants;
+        let softcap = softcap.unwrap_or(0.0);
+        let constants = format!(
+            "const D = {d}u;\n\
+             const SCALE: f32 = {scale:?};\n\
+             const CAP: f32 = {softcap:?};\n\
+             const WANTS_GRADIENT = {wants_gradient};\n"
+        );
+        let parts: &[&str] = match self {
+            Self::Logits => &[TILE, include_str!("../../../../shaders/logits.wgsl")],
+            Self::LogitsOfFew => &[include_str!("../../../../shaders/logits_of_few.wgsl")],
+            Self::Online => &[include_str!("../../../../shaders/online.wgsl")],
+            Self::Pull => &[TILE, include_str!("../../../../shaders/pull.wgsl")],
+            Self::Finish => &[include_str!("../../../../shaders/finish.wgsl")],
+            Self::Rows => &[include_str!("../../../../shaders/rows.wgsl")],
+        };
+        [&constants, COMMON].into_iter().chain(parts.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::*;
+
+    /// Browsers check shaders with their own compilers, of which Naga is Firefox's.
+    #[test]
+    fn naga_accepts_every_shader() {
+        for shader in [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows] {
+            for softcap in [None, Some(30.0)] {
+                for wants_gradient in [false, true] {
+                    let text = shader.text(Constants { d: 576, scale: 0.5, softcap, wants_gradient });
+                    let module = naga::front::wgsl::parse_str(&text)
+                        .unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
+                    // unpack2x16float, which Naga names a capability, is in every WebGPU.
+                    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32);
+                    let info = validator.validate(&module);
+                    info.unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The head's own kernels against Burn's operations on the CPU, on the same f16 head.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
+use pema_adapter::{AdapterConfig, Head, MemoryBuilder, Trainer, frozen_head_cross_entropy};
+use pema_core::{
+    align::Targets,
+    id::{ContentHash, TokenId},
+    memory::Shard,
+    prepare::Prepared,
+    wire::PromptSpec,
+};
+
+use super::devices::common::{assert_close, head_file, noise};
+
+/// `n, d, v`, and the logits' largest magnitude. Together: one row and many, one tile and many,
+/// several chunks, ends that fall on tiles and between them.
+const SHAPES: [(usize, usize, usize, f32); 7] = [
+    (1, 16, 31, 1.0),
+    (3, 16, 1000, 80.0),
+    (64, 576, 1000, 8.0),
+    (257, 16, 31, 1.0),
+    (257, 640, 192, 3.0),
+    (65, 80, 1000, 20.0),
+    (3, 16, 49152, 3.0),
+];
+
+const LOGITS: [(f32, Option<f32>); 2] = [(1.0, None), (0.6, Some(5.0))];
+
+/// Values that f16 holds exactly.
+fn halves(count: usize, width: f32, seed: u64) -> Vec<f32> {
+    noise(count, width, seed).into_iter().map(|x| f16::from_f32(x).to_f32()).collect()
+}
+
+/// Targets in the first, the last and other places of tiles.
+fn targets(n: usize, v: usize) -> Vec<TokenId> {
+    let edges = [0, 63, 64, v - 1, 8191, 8192];
+    (0..n).map(|i| TokenId((edges.get(i).copied().unwrap_or(i * 37) % v) as u32)).collect()
+}
+
+async fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data_async().await.unwrap().try_into_vec_as().unwrap()
+}
+
+struct Numbers {
+    losses: Vec<f32>,
+    untracked: Vec<f32>,
+    gradient: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+async fn numbers(head: &Head, h: &[f32], shape: [usize; 2], y: &[TokenId], device: &Device) -> Numbers {
+    let h = Tensor::<2>::from_data(TensorData::new(h.to_vec(), shape), device);
+    let tracked = h.clone().autodiff().require_grad();
+    let losses = frozen_head_cross_entropy(tracked.clone(), head, y).unwrap();
+    let gradients = losses.clone().sum().backward();
+    Numbers {
+        losses: read(losses.inner()).await,
+        untracked: read(frozen_head_cross_entropy(h.clone(), head, y).unwrap()).await,
+        gradient: read(tracked.grad(&gradients).unwrap()).await,
+        logits: read(head.logits(h.slice([0..shape[0].min(2), 0..shape[1]]))).await,
+    }
+}
+
+/// Losses, gradients and logits are those of the CPU within 1e-4.
+pub async fn assert_same_head(device: &Device) {
+    for (n, d, v, magnitude) in SHAPES {
+        for (scale, softcap) in LOGITS {
+            let what = format!("n {n}, d {d}, v {v}, softcap {softcap:?}");
+            let file = head_file(&halves(v * d, 1.0, 99), v, d);
+            // A product of d such pairs has about this standard deviation over width.
+            let width = magnitude / (d as f32).sqrt();
+            let (h, y) = (noise(n * d, width, 7), targets(n, v));
+            let mut both = Vec::new();
+            for device in [device.clone(), Device::flex()] {
+                let head = Head::from_safetensors(&file, scale, softcap, &device).unwrap();
+                both.push(numbers(&head, &h, [n, d], &y, &device).await);
+            }
+            let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+            let [ours, plain] = &both[..] else { unreachable!("two devices") };
+            assert_close(&ours.losses, &wide(&plain.losses), 1e-4, &format!("losses, {what}"));
+            assert_close(&ours.untracked, &wide(&plain.losses), 1e-4, &format!("losses alone, {what}"));
+            assert_close(&ours.gradient, &wide(&plain.gradient), 1e-4, &format!("gradient, {what}"));
+            assert_close(&ours.logits, &wide(&plain.logits), 1e-4, &format!("logits, {what}"));
+        }
+    }
+}
+
+/// Training with local context and copying, which read rows of the head, takes the CPU's course.
+pub async fn assert_same_course(device: &Device) {
+    let (pairs, steps, d, v) = (8, 5, 16, 100);
+    let file = head_file(&halves(v * d, 0.5, 99), v, d);
+    let config = AdapterConfig {
+        rank: 4,
+        alpha: 4.0,
+        dropout: 0.0,
+        prefix: 2,
+        copy: true,
+        reconstruction_batch: 16,
+        reconstruction_epochs: 1,
+        prediction_batch: 16,
+        prediction_epochs: 2,
+        validate_every: 2,
+        seed: 5,
+        ..AdapterConfig::default()
+    };
+    let word = |pair: u32, i: u32| TokenId(1 + (pair * 7 + i * 13) % (v as u32 - 1));
+    let target = |pair| (1..steps).map(|i| word(pair, i)).chain([TokenId(0)]).collect();
+    let prompt = |pair| PromptSpec { tokens: (0..4).map(|i| word(pair, 3 - i)).collect(), steps };
+    let prepared = Prepared {
+        prompts: (0..pairs).map(prompt).collect(),
+        targets: Targets::new((0..pairs).map(target).collect(), TokenId(0)).unwrap(),
+    };
+    let rows = pairs * steps;
+    let shard = Shard {
+        h: noise(rows as usize * d, 1.0, 4).into_iter().map(f16::from_f32).collect(),
+        hidden_size: d,
+        prompt: (0..rows).map(|i| i / steps).collect(),
+        step: (0..rows).map(|i| i % steps).collect(),
+        token: vec![TokenId(0); rows as usize],
+    };
+    let mut courses = Vec::new();
+    for device in [device.clone(), Device::flex()] {
+        let mut memory = MemoryBuilder::new(&prepared, d, pairs - 2);
+        memory.add(0, &shard).unwrap();
+        let head = Head::from_safetensors(&file, 1.0, None, &device).unwrap();
+        let model = ContentHash::of(b"a model");
+        let mut trainer = Trainer::new(config.clone(), memory.finish().unwrap(), head, model, device).unwrap();
+        let mut losses = Vec::new();
+        while !trainer.is_done() {
+            losses.push(trainer.step().await.unwrap().loss);
+        }
+        courses.push(losses);
+    }
+    let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
+    assert_close(&courses[0], &plain, 1e-3, "losses of a course");
+}

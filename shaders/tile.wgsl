@@ -1,0 +1,34 @@
+// A product of 64 x K by K x 64 in a workgroup of 8 x 8 invocations, 8 x 8 sums each, K = 16 at a
+// time. Both operands are staged in workgroup memory with k outermost, so that one vec4 is 4 rows
+// (or 4 columns) of one k: 64 multiply-adds for 4 loads. Invocation (x, y) has rows 4 y + {0..3}
+// and 32 more, columns likewise of x: neighbours read the same vec4 or neighbouring ones. Staging
+// goes by blocks of 4 x 4, transposed in registers. Workgroup memory: 8.5 KiB, so that several
+// workgroups share a core. Registers: 64 sums and 16 operands, below 128 an invocation.
+
+const WIDTH = 17u; // vec4 of one k: 16 in use and one that spreads blocks over the banks
+
+var<workgroup> left: array<vec4<f32>, 16 * WIDTH>;
+var<workgroup> right: array<vec4<f32>, 16 * WIDTH>;
+
+// Row r of quadrant q is in `sums[q][r]`; quadrants: (low rows, low columns), (low, high), (high,
+// low), (high, high).
+alias Sums = array<mat4x4<f32>, 4>;
+
+// Adds the staged 16 products to the sums.
+fn multiply(sums: ptr<function, Sums>, at: vec3<u32>) {
+  var low_low = (*sums)[0];
+  var low_high = (*sums)[1];
+  var high_low = (*sums)[2];
+  var high_high = (*sums)[3];
+  for (var k = 0u; k < 16; k++) {
+    let a = left[k * WIDTH + at.y];
+    let c = left[k * WIDTH + at.y + 8];
+    let b = right[k * WIDTH + at.x];
+    let d = right[k * WIDTH + at.x + 8];
+    low_low += mat4x4(a.x * b, a.y * b, a.z * b, a.w * b);
+    low_high += mat4x4(a.x * d, a.y * d, a.z * d, a.w * d);
+    high_low += mat4x4(c.x * b, c.y * b, c.z * b, c.w * b);
+    high_high += mat4x4(c.x * d, c.y * d, c.z * d, c.w * d);
+  }
+  *sums = Sums(low_low, low_high, high_low, high_high);
+}
