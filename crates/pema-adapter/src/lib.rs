@@ -25,6 +25,7 @@
 //! caller may `block_on` them. Nothing reads a clock: callers time [`Progress::rows`].
 
 mod adapter;
+pub mod bench;
 mod checkpoint;
 mod config;
 mod copying;

@@ -1,5 +1,6 @@
 //! `pema`: serve a model, and run every step of the method natively. One subcommand a file.
 
+mod bench;
 mod client;
 mod eval;
 mod extract;
@@ -34,6 +35,8 @@ enum Command {
     Evaluate(generate::EvaluateArgs),
     /// Compare methods by the perplexity that their mixtures give to references.
     Eval(eval::Args),
+    /// Time a training step on this machine's CPU.
+    Bench(bench::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,5 +55,6 @@ fn main() -> anyhow::Result<()> {
         Command::Generate(args) => generate::run_generate(&args),
         Command::Evaluate(args) => generate::run_evaluate(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }

@@ -9,6 +9,8 @@
 #![cfg(target_family = "wasm")]
 
 mod adapters;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod connect;
 mod data;
 mod device;

@@ -26,6 +26,8 @@ pub(crate) enum Flavour {
     /// Betrays targets and adapters when a data file's name asks for it: proves that the privacy
     /// capture would notice. Never deployed.
     Leaky,
+    /// Also lets `cargo xtask bench` take training steps. Never deployed.
+    Bench,
 }
 
 impl Flavour {
@@ -34,14 +36,16 @@ impl Flavour {
         match self {
             Self::Real => &[],
             Self::Leaky => &["--features", "planted-leaks"],
+            Self::Bench => &["--features", "bench"],
         }
     }
 
     /// Where JavaScript and wasm go; the page finds another place than its own by `PEMA_PKG`.
-    fn package(self, project: &Project) -> PathBuf {
+    pub(crate) fn package(self, project: &Project) -> PathBuf {
         match self {
             Self::Real => project.web().join("src/pkg"),
             Self::Leaky => project.target.join("leaky/pkg"),
+            Self::Bench => project.target.join("bench/pkg"),
         }
     }
 
@@ -50,6 +54,7 @@ impl Flavour {
         match self {
             Self::Real => project.web().join("dist"),
             Self::Leaky => project.target.join("leaky/dist"),
+            Self::Bench => project.target.join("bench/dist"),
         }
     }
 }
@@ -98,7 +103,8 @@ pub(crate) fn binary(project: &Project, stages: &mut Stages, which: Binary) -> R
     })
 }
 
-fn wasm(project: &Project, tools: &Tools, flavour: Flavour) -> Result<()> {
+/// Builds one flavour's JavaScript and wasm.
+pub(crate) fn wasm(project: &Project, tools: &Tools, flavour: Flavour) -> Result<()> {
     let why = "the tab's Rust (half an hour when cold: Burn)";
     tools.wasm.cargo(project, "build", why).args(flavour.features()).run()?;
     let module = project.wasm_target().join("wasm32-unknown-unknown/web/pema_web.wasm");
@@ -108,6 +114,8 @@ fn wasm(project: &Project, tools: &Tools, flavour: Flavour) -> Result<()> {
         return Ok(());
     }
     Cmd::new(tools.bindgen.program(), "JavaScript and TypeScript declarations for it")
+        // The names of functions would be a quarter of what a tab downloads.
+        .args(["--remove-name-section", "--remove-producers-section"])
         .args(["--target", "web", "--out-name", "pema_web", "--out-dir"])
         .args([&package, &module])
         .run()
@@ -118,7 +126,7 @@ fn bundle(project: &Project, flavour: Flavour) -> Result<()> {
     match flavour {
         Flavour::Real => npm.args(["run", "build"]).run(),
         // Its types are the real one's, which has been checked.
-        Flavour::Leaky => npm
+        Flavour::Leaky | Flavour::Bench => npm
             .env("PEMA_PKG", flavour.package(project))
             .args(["exec", "--", "vite", "build", "--emptyOutDir", "--outDir"])
             .args([flavour.site(project)])

@@ -2,6 +2,7 @@
 //!
 //! Each step prints the command it runs and why, so that whoever would rather type can.
 
+mod bench;
 mod build;
 mod demo;
 mod project;
@@ -32,6 +33,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every test, cheap ones first.
     Test(test::Args),
+    /// Measure speed and size beside peers; the report goes to `target/bench`.
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Build(args) => build::run(&project, &mut stages, &args),
         Task::Demo(args) => demo::run(&project, &mut stages, &args),
         Task::Test(args) => test::run(&project, &mut stages, &args),
+        Task::Bench => bench::run(&project, &mut stages),
     };
     stages.print_table();
     outcome

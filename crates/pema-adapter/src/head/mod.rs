@@ -19,7 +19,7 @@ use self::plain::PlainHead;
 use crate::tensor_file::{FileError, TensorFile, floats};
 
 /// The head's tensor in its safetensors file.
-const HEAD_TENSOR: &str = "w_hd";
+pub(crate) const HEAD_TENSOR: &str = "w_hd";
 
 /// Bytes of one block of the head on the device: half of the 128 MiB that every WebGPU adapter
 /// binds to a shader.

@@ -1,0 +1,120 @@
+//! One training step to measure: phase 2's losses and gradients at `kappa` 0, without the optimiser,
+//! on weights and data that are noise.
+
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation::log_softmax};
+use half::f16;
+use pema_core::id::TokenId;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::{Dtype, tensor::TensorView};
+
+use crate::head::{HEAD_TENSOR, Head, HeadError};
+use crate::tensor_file::{FileError, ReadError, read_f32};
+use crate::train::{Batch, Objective, ObjectiveError, Weights};
+
+/// The step's sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StepShape {
+    /// Rows of the batch.
+    pub n: usize,
+    /// Entries of a hidden state.
+    pub d: usize,
+    /// Rows of the head.
+    pub v: usize,
+    /// The adapter's rank.
+    pub r: usize,
+}
+
+/// The step as Pema takes it.
+#[derive(Debug)]
+pub struct Step {
+    objective: Objective,
+    batch: Batch,
+    weights: Weights,
+}
+
+/// The step as a composition of Burn's operations: `[n, v]` logits, `log_softmax`, autodiff. What
+/// there would be without [`frozen_head_cross_entropy`](crate::frozen_head_cross_entropy).
+#[derive(Debug)]
+pub struct PlainStep {
+    h: Tensor<2>,
+    y: Tensor<2, Int>,
+    weights: Weights,
+    w_hd: Tensor<2>,
+}
+
+impl Step {
+    /// Uploads what the step needs.
+    ///
+    /// # Errors
+    /// [`HeadError`] for a shape with a 0.
+    pub fn new(shape: StepShape, device: &Device) -> Result<Self, HeadError> {
+        let head = Head::from_safetensors(&head_file(shape)?, 1.0, None, device)?;
+        let h = noise([shape.n, shape.d], device);
+        let batch = Batch { h_seen: h.clone(), h, y: targets(shape), copy: None };
+        let objective = Objective::Prediction { scale: 1.0, kappa: 0.0, b_rct: None, head };
+        Ok(Self { objective, batch, weights: weights(shape, device) })
+    }
+
+    /// Takes it and waits for its loss and gradients.
+    ///
+    /// # Errors
+    /// [`ObjectiveError`] when the device fails.
+    pub async fn take(&self) -> Result<f32, ObjectiveError> {
+        let (losses, gradients) = self.objective.gradients(&self.batch, &self.weights).await?;
+        read_f32(gradients.a.slice([0..1, 0..1])).await?;
+        Ok(losses.loss)
+    }
+}
+
+impl PlainStep {
+    /// Uploads what the step needs.
+    pub fn new(shape: StepShape, device: &Device) -> Self {
+        let y: Vec<i32> = targets(shape).iter().map(|y| y.0 as i32).collect();
+        Self {
+            h: noise([shape.n, shape.d], device),
+            y: Tensor::from_data(TensorData::new(y, [shape.n, 1]), &device.clone().autodiff()),
+            weights: weights(shape, device),
+            w_hd: noise([shape.v, shape.d], device),
+        }
+    }
+
+    /// Takes it and waits for its loss and gradients.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn take(&self) -> Result<f32, ReadError> {
+        let weights = self.weights.map(|w| w.clone().autodiff().require_grad());
+        let constant = |x: &Tensor<2>| x.clone().autodiff();
+        let h_pd = constant(&self.h).matmul(weights.a.clone()).matmul(weights.b);
+        let logits = h_pd.matmul(constant(&self.w_hd).transpose());
+        let loss = log_softmax(logits, 1).gather(1, self.y.clone()).mean().neg();
+        let gradients = loss.backward();
+        if let Some(gradient) = weights.a.grad(&gradients) {
+            read_f32(gradient.slice([0..1, 0..1])).await?;
+        }
+        let loss = read_f32(loss.inner()).await?;
+        Ok(loss.first().copied().unwrap_or(f32::NAN))
+    }
+}
+
+fn noise(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Uniform(-0.5, 0.5), device)
+}
+
+fn weights(shape: StepShape, device: &Device) -> Weights {
+    Weights { a: noise([shape.d, shape.r], device), b: noise([shape.r, shape.d], device), copy: None }
+}
+
+fn targets(shape: StepShape) -> Vec<TokenId> {
+    (0..shape.n).map(|i| TokenId((i * 7919 % shape.v) as u32)).collect()
+}
+
+/// A head's file, f16.
+fn head_file(StepShape { v, d, .. }: StepShape) -> Result<Vec<u8>, FileError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let bytes: Vec<u8> = (0..v * d).flat_map(|_| f16::from_f32(rng.random::<f32>() - 0.5).to_le_bytes()).collect();
+    let broken = |error: safetensors::SafeTensorError| FileError::Format(error.to_string());
+    let w_hd = TensorView::new(Dtype::F16, vec![v, d], &bytes).map_err(broken)?;
+    safetensors::serialize([(HEAD_TENSOR, w_hd)], None).map_err(broken)
+}

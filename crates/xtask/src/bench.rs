@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: how fast and how small, beside peers, in one run.
+
+use anyhow::Result;
+
+use crate::build::{self, Binary, Flavour};
+use crate::project::Project;
+use crate::setup;
+use crate::shell::Cmd;
+use crate::stages::Stages;
+
+/// Runs set-up, builds what is measured and measures it.
+pub(crate) fn run(project: &Project, stages: &mut Stages) -> Result<()> {
+    let tools = setup::run(project, stages)?;
+    build::site(project, stages, &tools, Flavour::Real)?;
+    build::binary(project, stages, Binary::Alone)?;
+    stages.run("bench wasm", || build::wasm(project, &tools, Flavour::Bench))?;
+    let folder = project.root.join("tests/bench");
+    stages.run("bench packages", || Cmd::new("npm", "TensorFlow.js, to measure beside").args(["ci"]).dir(&folder).run())?;
+    stages.run("bench", || {
+        Cmd::new("npm", "measure")
+            .args(["run", "bench"])
+            .env("PEMA_BIN", project.pema())
+            .env("PEMA_SITE", Flavour::Real.site(project))
+            .env("PEMA_BENCH_PKG", Flavour::Bench.package(project))
+            .env("PEMA_REPORT", project.target.join("bench"))
+            .env("CHROME", &tools.programs.browser)
+            .dir(&folder)
+            .run()
+    })
+}
