@@ -1,5 +1,5 @@
-// What every kernel of the head begins with, after the constants D, SCALE, CAP (0: no softcap)
-// and WANTS_GRADIENT, which the host puts before it.
+// What every kernel of the head begins with, after the constants D, SCALE, CAP (0: no softcap),
+// WANTS_GRADIENT and HIGH_ROWS (the batch has more than 32), which the host puts before it.
 //
 // Every binding is read_write because the host's buffers are slices of few large ones, and WebGPU
 // does not let one dispatch bind a buffer both ways.

@@ -2,7 +2,8 @@
 // time. Both operands are staged in workgroup memory with k outermost, so that one vec4 is 4 rows
 // (or 4 columns) of one k: 64 multiply-adds for 4 loads. Invocation (x, y) has rows 4 y + {0..3}
 // and 32 more, columns likewise of x: neighbours read the same vec4 or neighbouring ones. Staging
-// goes by blocks of 4 x 4, transposed in registers. Workgroup memory: 8.5 KiB, so that several
+// goes by blocks of 4 x 4, transposed in registers. A batch of at most 32 rows leaves out the upper
+// half (HIGH_ROWS). Workgroup memory: 8.5 KiB, so that several
 // workgroups share a core. Registers: 64 sums and 16 operands, below 128 an invocation.
 
 const WIDTH = 17u; // vec4 of one k: 16 in use and one that spreads blocks over the banks
@@ -21,14 +22,16 @@ fn multiply(sums: ptr<function, Sums>, at: vec3<u32>) {
   var high_low = (*sums)[2];
   var high_high = (*sums)[3];
   for (var k = 0u; k < 16; k++) {
-    let a = left[k * WIDTH + at.y];
-    let c = left[k * WIDTH + at.y + 8];
     let b = right[k * WIDTH + at.x];
     let d = right[k * WIDTH + at.x + 8];
+    let a = left[k * WIDTH + at.y];
     low_low += mat4x4(a.x * b, a.y * b, a.z * b, a.w * b);
     low_high += mat4x4(a.x * d, a.y * d, a.z * d, a.w * d);
-    high_low += mat4x4(c.x * b, c.y * b, c.z * b, c.w * b);
-    high_high += mat4x4(c.x * d, c.y * d, c.z * d, c.w * d);
+    if HIGH_ROWS {
+      let c = left[k * WIDTH + at.y + 8];
+      high_low += mat4x4(c.x * b, c.y * b, c.z * b, c.w * b);
+      high_high += mat4x4(c.x * d, c.y * d, c.z * d, c.w * d);
+    }
   }
   *sums = Sums(low_low, low_high, high_low, high_high);
 }

@@ -6,15 +6,15 @@ import { extname, join, normalize } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 const ARGS = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--disable-background-networking'];
 
-/** Serves this folder's page, `packages` as `/pkg` and TensorFlow.js as `/tf`. */
-async function serve(packages) {
-  const roots = { pkg: packages, tf: join(import.meta.dirname, 'node_modules/@tensorflow'), '': import.meta.dirname };
+/** Serves the built page, and TensorFlow.js's own wasm as `/tf`. */
+async function serve(site) {
+  const tf = join(import.meta.dirname, 'node_modules/@tensorflow');
   const server = createServer(async (request, response) => {
-    const [, first = '', ...rest] = normalize(new URL(request.url, 'http://x').pathname).split('/');
-    const path = first in roots && rest.length ? join(roots[first], ...rest) : join(roots[''], first || 'page.html');
+    const wanted = normalize(new URL(request.url, 'http://x').pathname);
+    const path = wanted.startsWith('/tf/') ? join(tf, wanted.slice(4)) : join(site, wanted);
     try {
       response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream');
       response.end(await readFile(path));
@@ -27,8 +27,8 @@ async function serve(packages) {
 }
 
 /** A page that takes steps; each gives the seconds it took. */
-export async function openBrowser({ executable, packages }) {
-  const server = await serve(packages);
+export async function openBrowser({ executable, site }) {
+  const server = await serve(site);
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   // A real adapter where there is one: BENCH_GPU=1 leaves the choice to Chromium.
   const args = process.env.BENCH_GPU ? ['--enable-unsafe-webgpu'] : ARGS;
@@ -37,7 +37,7 @@ export async function openBrowser({ executable, packages }) {
     const page = await browser.newPage();
     page.setDefaultTimeout(0);
     page.on('pageerror', (error) => console.error(`in the page: ${error.message}`));
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    await page.goto(`http://127.0.0.1:${server.address().port}/page.html`);
     await page.waitForFunction(() => globalThis.ready);
     return page;
   };

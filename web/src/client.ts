@@ -1,5 +1,6 @@
 // The worker, seen from the page.
 
+import { startWorker } from './blob-worker';
 import type { Command, WorkerEvent } from './protocol';
 import workerUrl from './worker.ts?worker&url';
 
@@ -9,22 +10,7 @@ interface Listener {
   crashed(reason: string): void;
 }
 
-/**
- * Starts the worker from a `blob:` URL that imports its real script. A worker loaded from the
- * network would follow the Content-Security-Policy of its own response, which a static host
- * does not send; one from a blob inherits the page's. The import is a dynamic one, which counts
- * as a script: a static one counts as a worker, and `worker-src` allows no network at all.
- * Messages that arrive before the script does are kept for it.
- */
-function start(): Worker {
-  const script = new URL(workerUrl, import.meta.url).href;
-  const loader = `
-    const early = [];
-    self.onmessage = (message) => early.push(message);
-    import(${JSON.stringify(script)}).then(() => early.forEach((message) => self.onmessage(message)), self.reportError);`;
-  const blob = URL.createObjectURL(new Blob([loader], { type: 'text/javascript' }));
-  return new Worker(blob, { type: 'module', name: 'pema' });
-}
+const start = (): Worker => startWorker(new URL(workerUrl, import.meta.url), 'pema');
 
 /** Sends commands, and starts a new worker when one has died. */
 export class Client {

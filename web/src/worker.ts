@@ -2,11 +2,12 @@
 
 import init, { Session } from './pkg/pema_web';
 import type { Command, WorkerEvent } from './protocol';
+import { sliceCount, startSlices } from './slices';
 
 const post = (event: WorkerEvent): void => self.postMessage(event);
 
 const session: Promise<Session | undefined> = init().then(
-  () => new Session(post),
+  () => new Session(post, sliceCount(), startSlices),
   (error: unknown) => {
     const message = 'The worker could not load its WebAssembly module. Reload the page; if that does not help, use a current browser.';
     post({ type: 'failed', during: 'open', failure: { kind: 'wasm-refused', message, details: [String(error)] } });

@@ -1,6 +1,8 @@
 //! One training step to measure: phase 2's losses and gradients at `kappa` 0, without the optimiser,
 //! on weights and data that are noise.
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation::log_softmax};
 use half::f16;
 use pema_core::id::TokenId;
@@ -8,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::head::{HEAD_TENSOR, Head, HeadError};
+use crate::head::{HEAD_TENSOR, Head, HeadError, HeadPool};
 use crate::tensor_file::{FileError, ReadError, read_f32};
 use crate::train::{Batch, Objective, ObjectiveError, Weights};
 
@@ -50,10 +52,23 @@ impl Step {
     /// [`HeadError`] for a shape with a 0.
     pub fn new(shape: StepShape, device: &Device) -> Result<Self, HeadError> {
         let head = Head::from_safetensors(&head_file(shape)?, 1.0, None, device)?;
+        Ok(Self::with(shape, device, head))
+    }
+
+    /// The same, with the head spread over a pool.
+    ///
+    /// # Errors
+    /// [`HeadError`] for a shape with a 0, or when a worker fails.
+    pub async fn spread(shape: StepShape, device: &Device, pool: Rc<dyn HeadPool>) -> Result<Self, HeadError> {
+        let head = Head::spread(&head_file(shape)?, 1.0, None, device, pool).await?;
+        Ok(Self::with(shape, device, head))
+    }
+
+    fn with(shape: StepShape, device: &Device, head: Head) -> Self {
         let h = noise([shape.n, shape.d], device);
         let batch = Batch { h_seen: h.clone(), h, y: targets(shape), copy: None };
         let objective = Objective::Prediction { scale: 1.0, kappa: 0.0, b_rct: None, head };
-        Ok(Self { objective, batch, weights: weights(shape, device) })
+        Self { objective, batch, weights: weights(shape, device) }
     }
 
     /// Takes it and waits for its loss and gradients.

@@ -10,15 +10,19 @@ use burn::tensor::Tensor;
 use pema_core::id::TokenId;
 
 use crate::head::Head;
+use crate::tensor_file::ReadError;
 
 /// The cross-entropy of `softmax(head(h_pd))` at `y`, row by row: `[n, d], [n] -> [n, 1]`; its mean
 /// is `L_pd`.
 ///
 /// If `h_pd` is tracked by autodiff, so is the result, and its gradient reaches `h_pd`. If not,
 /// only the losses are computed, for a third of the work less.
-pub fn frozen_head_cross_entropy(h_pd: Tensor<2>, head: &Head, y: &[TokenId]) -> Result<Tensor<2>, LossError> {
+///
+/// # Errors
+/// [`LossError`] for a batch that has no loss, or when the device fails.
+pub async fn frozen_head_cross_entropy(h_pd: Tensor<2>, head: &Head, y: &[TokenId]) -> Result<Tensor<2>, LossError> {
     check(&h_pd, head, y)?;
-    let (losses, gradient) = head.losses(h_pd.clone().inner(), y, h_pd.is_tracked());
+    let (losses, gradient) = head.losses(h_pd.clone().inner(), y, h_pd.is_tracked()).await?;
     let Some(g) = gradient else { return Ok(losses) };
     // Its gradient is g, row by row; its value is replaced by the losses.
     let surrogate = (h_pd * g).sum_dim(1);
@@ -45,6 +49,9 @@ pub enum LossError {
     /// No rows.
     #[error("a batch of no rows has no loss")]
     EmptyBatch,
+    /// The device failed, or a worker of a pool did.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The shapes do not fit each other.
     #[error("h_pd is [{n}, {d}] but there are {targets} targets and the head's d is {head_d}")]
     Shape {

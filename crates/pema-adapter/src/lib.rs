@@ -8,6 +8,7 @@
 //!
 //! - [`AdapterConfig`]: the settings, their defaults (the reference's) and their bounds.
 //! - [`Head`]: the frozen LM head on a device; [`Head::logits`].
+//! - [`HeadPool`], [`HeadSlice`]: the head spread over workers.
 //! - [`frozen_head_cross_entropy`]: `L_pd` and its gradient without an `[n, v]` tensor.
 //! - [`Rows`], [`HostRows`], [`Memory`]: the external memory that training reads.
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
@@ -47,7 +48,7 @@ pub use config::{AdapterConfig, ConfigError};
 pub use copying::{CopyBatch, CopyContext};
 pub use export::{AdapterSummary, ExportError, ImportError};
 pub use generation::{Chosen, ContextStream, Generation, generate};
-pub use head::{Head, HeadError};
+pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
 pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};

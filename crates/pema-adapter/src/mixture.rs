@@ -70,7 +70,7 @@ impl Mixer {
             }
             None => h,
         };
-        let logits = read_f32(self.head.logits(rows)).await?;
+        let logits = read_f32(self.head.logits(rows).await?).await?;
         let mut halves = logits.chunks_exact(self.head.v()).map(log_softmax);
         let plm = halves.next().unwrap_or_default();
         let mut pema = halves.next();

@@ -4,7 +4,7 @@ mod common;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use common::{assert_close, head, head_file, noise, tensor, values};
+use common::{assert_close, block_on, head, head_file, noise, tensor, values};
 use pema_adapter::{Head, LossError, frozen_head_cross_entropy};
 use pema_core::id::TokenId;
 
@@ -12,13 +12,13 @@ use pema_core::id::TokenId;
 const SHAPES: [(f32, Option<f32>); 3] = [(1.0, None), (1.0, Some(2.0)), (0.6, Some(3.0))];
 
 fn loss(h: &[f32], shape: [usize; 2], head: &Head, y: &[TokenId]) -> f64 {
-    let loss = frozen_head_cross_entropy(tensor(h, shape), head, y).unwrap().mean();
+    let loss = block_on(frozen_head_cross_entropy(tensor(h, shape), head, y)).unwrap().mean();
     f64::from(values(loss)[0])
 }
 
 fn loss_and_gradient(h: &[f32], shape: [usize; 2], head: &Head, y: &[TokenId]) -> (f32, Vec<f32>) {
     let h = tensor(h, shape).autodiff().require_grad();
-    let loss = frozen_head_cross_entropy(h.clone(), head, y).unwrap().mean();
+    let loss = block_on(frozen_head_cross_entropy(h.clone(), head, y)).unwrap().mean();
     let gradients = loss.backward();
     (values(loss.inner())[0], values(h.grad(&gradients).unwrap()))
 }
@@ -56,7 +56,7 @@ fn head_loss_agrees_with_the_plain_composition() {
         let tracked = tensor(&h, [n, d]).autodiff().require_grad();
         let index = y.iter().map(|y| y.0 as i32).collect::<Vec<_>>();
         let index = Tensor::<2, Int>::from_data(TensorData::new(index, [n, 1]), &Device::flex().autodiff());
-        let plain = log_softmax(head.logits(tracked.clone()), 1).gather(1, index).mean().neg();
+        let plain = log_softmax(block_on(head.logits(tracked.clone())).unwrap(), 1).gather(1, index).mean().neg();
         let gradients = plain.backward();
         let expected: Vec<f64> = values(tracked.grad(&gradients).unwrap()).into_iter().map(f64::from).collect();
 
@@ -89,7 +89,7 @@ fn head_loss_spans_vocabulary_blocks() {
     let y = [5, 16383, 16384, 16386].map(TokenId);
     let (w, h) = (noise(v * d, 0.5, 6), noise(n * d, 1.0, 7));
     let head = Head::from_safetensors(&head_file(&w, v, d), 1.0, None, &Device::flex()).unwrap();
-    assert_eq!(head.logits(tensor(&h, [n, d])).dims(), [n, v]);
+    assert_eq!(block_on(head.logits(tensor(&h, [n, d]))).unwrap().dims(), [n, v]);
 
     let mut expected = 0.0;
     let mut slopes = vec![0.0; n * d];
@@ -110,7 +110,7 @@ fn head_loss_spans_vocabulary_blocks() {
 #[test]
 fn head_loss_refuses_batches_without_a_loss() {
     let head = head(9, 4, 1.0, None);
-    let refuse = |h: Tensor<2>, y: &[TokenId]| frozen_head_cross_entropy(h, &head, y).unwrap_err();
+    let refuse = |h: Tensor<2>, y: &[TokenId]| block_on(frozen_head_cross_entropy(h, &head, y)).unwrap_err();
     let empty = Tensor::<2>::zeros([0, 4], &Device::flex());
     assert_eq!(refuse(empty, &[]), LossError::EmptyBatch);
     let one = tensor(&[0.0; 4], [1, 4]);

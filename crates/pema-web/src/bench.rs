@@ -1,11 +1,14 @@
 //! A training step to measure in a browser; only in the benchmark's build.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 use pema_adapter::bench::{PlainStep, Step, StepShape};
 use wasm_bindgen::prelude::*;
 
 use crate::{
     device::Devices,
+    pool::{StartSlices, TabPool},
     protocol::{DeviceChoice, DeviceKind},
 };
 
@@ -40,6 +43,21 @@ impl BenchDevice {
             true => Way::Plain(PlainStep::new(shape, &self.0)),
             false => Way::Pema(Step::new(shape, &self.0)?),
         }))
+    }
+
+    /// Pema's step with the head spread over workers.
+    #[wasm_bindgen(js_name = spreadStep)]
+    pub async fn spread_step(
+        &self,
+        workers: usize,
+        start: StartSlices,
+        n: usize,
+        d: usize,
+        v: usize,
+        r: usize,
+    ) -> Result<BenchStep, JsError> {
+        let pool = Rc::new(TabPool::new(workers, start));
+        Ok(BenchStep(Way::Pema(Step::spread(StepShape { n, d, v, r }, &self.0, pool).await?)))
     }
 
     /// Bytes that the device's memory pools hold; 0 where there are none.

@@ -1,5 +1,7 @@
 //! Connecting: the model card, then the head and the tokenizer, kept under their hashes.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 use pema_adapter::Head;
 use pema_core::{
@@ -12,6 +14,7 @@ use crate::{
     adapters,
     error::TabError,
     page::Page,
+    pool::TabPool,
     protocol::{Event, ModelInfo, Stage},
     service::Service,
     session::State,
@@ -28,13 +31,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The head on the device, made from storage when first needed.
-    pub async fn head(&mut self, store: &Store, device: &Device) -> Result<&Head, TabError> {
-        if self.head.is_none() {
+    /// The head on the device, spread over `pool` if there is one; made from storage when first
+    /// needed, and again when a worker has died.
+    pub async fn head(&mut self, store: &Store, device: &Device, pool: Option<TabPool>) -> Result<&Head, TabError> {
+        if !self.head.as_ref().is_some_and(Head::is_alive) {
+            self.head = None;
             let bytes = stored(store, &self.card.head).await?;
             let bytes = bytes.ok_or(TabError::NotYet("the LM head is not in storage any more: connect again"))?;
-            let head = Head::from_safetensors(&bytes, self.card.logit_scale, self.card.logit_softcap, device);
-            self.head = Some(head?);
+            let (scale, softcap) = (self.card.logit_scale, self.card.logit_softcap);
+            self.head = Some(match pool {
+                Some(pool) => Head::spread(&bytes, scale, softcap, device, Rc::new(pool)).await?,
+                None => Head::from_safetensors(&bytes, scale, softcap, device)?,
+            });
         }
         self.head.as_ref().ok_or(TabError::NotYet("the LM head is not loaded: connect again"))
     }

@@ -7,6 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::{
     error::TabError,
+    pool::{StartSlices, TabPool},
     protocol::{DeviceChoice, DeviceInfo, DeviceKind},
 };
 
@@ -17,9 +18,22 @@ const SOFTWARE_ADAPTERS: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "mi
 #[derive(Default)]
 pub struct Devices {
     webgpu: Option<Device>,
+    /// How many workers the CPU may use, and how they are started.
+    workers: Option<(usize, StartSlices)>,
 }
 
 impl Devices {
+    /// Devices whose CPU may use so many workers.
+    pub fn new(workers: usize, start: StartSlices) -> Self {
+        Self { webgpu: None, workers: Some((workers, start)) }
+    }
+
+    /// Workers for a device of this kind: none beside WebGPU, or where there is one core.
+    pub fn pool(&self, kind: DeviceKind) -> Option<TabPool> {
+        let (workers, start) = self.workers.as_ref().filter(|(workers, _)| kind == DeviceKind::Cpu && *workers > 1)?;
+        Some(TabPool::new(*workers, start.clone()))
+    }
+
     /// Looks at what there is.
     pub async fn survey() -> Vec<DeviceInfo> {
         vec![webgpu_info().await, cpu_info()]

@@ -41,9 +41,9 @@ pub(crate) struct Written {
 impl<'a> Generator<'a> {
     /// Opens the stream.
     pub async fn open(state: &'a mut State, page: &'a Page, decoding: &'a Decoding) -> Result<Self, TabError> {
-        let (store, (_, device)) = (state.store()?, state.device()?);
+        let (store, (_, device), pool) = (state.store()?, state.device()?, state.pool()?);
         let connection: &mut Connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
-        let head = connection.head(&store, &device).await?.clone();
+        let head = connection.head(&store, &device, pool).await?.clone();
         let adapter = match &mut state.adapter {
             Some(selected) => Some(selected.on_device(&connection.card, &device)?.clone()),
             None => None,

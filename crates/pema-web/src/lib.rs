@@ -21,6 +21,7 @@ mod generate;
 mod leak;
 mod memory;
 mod page;
+pub mod pool;
 pub mod protocol;
 mod service;
 pub mod session;

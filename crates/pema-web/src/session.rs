@@ -18,6 +18,7 @@ use crate::{
     evaluate, generate,
     memory::{self, Memory},
     page::Page,
+    pool::{StartSlices, TabPool},
     protocol::{Command, DeviceChoice, DeviceKind, Event, Task},
     storage::Store,
     train,
@@ -45,11 +46,12 @@ pub(crate) struct State {
 
 #[wasm_bindgen]
 impl Session {
-    /// A session that sends its events to `post`.
+    /// A session that sends its events to `post` and may use so many workers for the CPU's part.
     #[wasm_bindgen(constructor)]
-    pub fn new(post: Function) -> Self {
+    pub fn new(post: Function, workers: usize, start_slices: StartSlices) -> Self {
         console_error_panic_hook::set_once();
-        Self { page: Page::new(post), state: Rc::default() }
+        let state = State { devices: Devices::new(workers, start_slices), ..State::default() };
+        Self { page: Page::new(post), state: Rc::new(Mutex::new(state)) }
     }
 
     /// Takes a command; its events follow.
@@ -166,6 +168,12 @@ impl State {
 
     pub(crate) fn device(&self) -> Result<(DeviceKind, Device), TabError> {
         self.device.clone().ok_or(TabError::NotYet("no device is open yet: reload the page"))
+    }
+
+    /// New workers to spread a head over, if the device in use has them.
+    pub(crate) fn pool(&self) -> Result<Option<TabPool>, TabError> {
+        let (kind, _) = self.device()?;
+        Ok(self.devices.pool(kind))
     }
 
     pub(crate) fn connection(&self) -> Result<&Connection, TabError> {

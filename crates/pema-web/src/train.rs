@@ -82,14 +82,14 @@ async fn open_trainer(
     settings: TrainSettings,
     run: Option<Run>,
 ) -> Result<(TrainSettings, TabTrainer), TabError> {
-    let (_, device) = state.device()?;
+    let ((_, device), pool) = (state.device()?, state.pool()?);
     let memory = state.memory.as_ref().ok_or(NO_MEMORY)?;
     if run.as_ref().is_some_and(|run| run.memory != memory.key) {
         return Err(TabError::NotYet("the stopped run learns from other data: load that data and its memory first"));
     }
     let rows = memory.rows.clone();
     let connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
-    let head = connection.head(store, &device).await?.clone();
+    let head = connection.head(store, &device, pool).await?.clone();
     match run {
         None => {
             let trainer = Trainer::new(config(&settings), rows, head, card.model.clone(), device)?;

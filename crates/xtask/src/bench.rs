@@ -16,12 +16,21 @@ pub(crate) fn run(project: &Project, stages: &mut Stages) -> Result<()> {
     stages.run("bench wasm", || build::wasm(project, &tools, Flavour::Bench))?;
     let folder = project.root.join("tests/bench");
     stages.run("bench packages", || Cmd::new("npm", "TensorFlow.js, to measure beside").args(["ci"]).dir(&folder).run())?;
+    let page = Flavour::Bench.site(project);
+    stages.run("bench page", || {
+        Cmd::new("npm", "the page that takes the steps")
+            .args(["run", "build"])
+            .env("PEMA_BENCH_PKG", Flavour::Bench.package(project))
+            .env("PEMA_BENCH_SITE", &page)
+            .dir(&folder)
+            .run()
+    })?;
     stages.run("bench", || {
         Cmd::new("npm", "measure")
             .args(["run", "bench"])
             .env("PEMA_BIN", project.pema())
             .env("PEMA_SITE", Flavour::Real.site(project))
-            .env("PEMA_BENCH_PKG", Flavour::Bench.package(project))
+            .env("PEMA_BENCH_SITE", &page)
             .env("PEMA_REPORT", project.target.join("bench"))
             .env("CHROME", &tools.programs.browser)
             .dir(&folder)

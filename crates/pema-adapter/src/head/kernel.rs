@@ -14,27 +14,29 @@ struct Kernel {
     constants: Constants,
 }
 
-/// Runs a kernel: `shape` becomes its first binding, `buffers` the others, in order.
-pub(super) fn launch(
-    client: &Client,
-    shader: Shader,
-    constants: Constants,
-    workgroups: [usize; 3],
-    shape: &[usize],
-    buffers: &[&Handle],
-) {
-    let shape: Vec<u32> = shape.iter().map(|&x| x as u32).collect();
-    let shape = client.create_from_slice(bytemuck::cast_slice(&shape));
-    let buffers = [&shape].into_iter().chain(buffers.iter().copied());
-    let arguments = buffers.fold(KernelArguments::new(), |all, one| all.with_buffer(one.clone().binding()));
-    let [x, y, z] = workgroups.map(|x| x as u32);
-    client.launch(Box::new(Kernel { shader, constants }), CubeCount::Static(x, y, z), arguments);
+/// Where kernels run, and what for.
+pub(super) struct Launcher {
+    pub(super) client: Client,
+    pub(super) constants: Constants,
+}
+
+impl Launcher {
+    /// Runs a kernel: `shape` becomes its first binding, `buffers` the others, in order.
+    pub(super) fn run(&self, shader: Shader, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
+        let shape: Vec<u32> = shape.iter().map(|&x| x as u32).collect();
+        let shape = self.client.create_from_slice(bytemuck::cast_slice(&shape));
+        let buffers = [&shape].into_iter().chain(buffers.iter().copied());
+        let arguments = buffers.fold(KernelArguments::new(), |all, one| all.with_buffer(one.clone().binding()));
+        let [x, y, z] = workgroups.map(|x| x as u32);
+        let kernel = Kernel { shader, constants: self.constants };
+        self.client.launch(Box::new(kernel), CubeCount::Static(x, y, z), arguments);
+    }
 }
 
 impl KernelMetadata for Kernel {
     fn id(&self) -> KernelId {
-        let Constants { d, scale, softcap, wants_gradient } = self.constants;
-        let numbers = (d, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient);
+        let Constants { d, scale, softcap, wants_gradient, high_rows } = self.constants;
+        let numbers = (d, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient, high_rows);
         KernelId::new::<Self>().info((self.shader, numbers))
     }
 

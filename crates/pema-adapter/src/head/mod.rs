@@ -5,18 +5,23 @@ mod kernel;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod packed;
 mod plain;
+mod pooled;
 #[cfg(any(test, feature = "webgpu", feature = "wgpu"))]
 mod shader;
 
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
 use pema_core::id::{ContentHash, TokenId};
+use safetensors::tensor::TensorView;
 
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use self::packed::PackedHead;
 use self::plain::PlainHead;
-use crate::tensor_file::{FileError, TensorFile, floats};
+use self::pooled::PooledHead;
+pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
+use crate::tensor_file::{FileError, ReadError, TensorFile, floats};
 
 /// The head's tensor in its safetensors file.
 pub(crate) const HEAD_TENSOR: &str = "w_hd";
@@ -28,7 +33,8 @@ const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// The frozen head: `logits(h) = softcap(scale * (h W_hd^T))`. Cheap to clone.
 ///
 /// It lies on the device as blocks of vocabulary rows, so that a large vocabulary fits the
-/// device's binding limit: as f16 where Pema's own kernels run, else as f32.
+/// device's binding limit: as f16 where Pema's own kernels run, else as f32; or spread over a pool
+/// of workers.
 #[derive(Clone, Debug)]
 pub struct Head {
     weights: Weights,
@@ -44,6 +50,7 @@ enum Weights {
     Plain(PlainHead),
     #[cfg(any(feature = "webgpu", feature = "wgpu"))]
     Packed(PackedHead),
+    Pooled(PooledHead),
 }
 
 /// From products `h W_hd^T` to logits.
@@ -60,30 +67,53 @@ impl Head {
     /// # Errors
     /// [`HeadError`] when the file, the scale or the softcap is not usable.
     pub fn from_safetensors(bytes: &[u8], scale: f32, softcap: Option<f32>, device: &Device) -> Result<Self, HeadError> {
-        if !scale.is_finite() || scale == 0.0 {
-            return Err(HeadError::Scale(scale));
-        }
-        if let Some(cap) = softcap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
-            return Err(HeadError::Softcap(cap));
-        }
-        let file = TensorFile::parse(bytes)?;
-        let view = file.view(HEAD_TENSOR)?;
-        let &[v, d] = view.shape() else { return Err(HeadError::NotAMatrix(view.shape().to_vec())) };
-        if v == 0 || d == 0 {
-            return Err(HeadError::NotAMatrix(vec![v, d]));
-        }
-        let row_bytes = view.data().len() / v;
+        let file = HeadFile::parse(bytes, scale, softcap)?;
         let mut squares = 0.0;
-        let read = |rows: &Range<usize>| {
-            let part = &view.data()[rows.start * row_bytes..rows.end * row_bytes];
-            let values = floats(HEAD_TENSOR, view.dtype(), part)?;
-            squares += values.iter().map(|value| f64::from(value * value)).sum::<f64>();
+        let weights = Weights::upload(file.shape, file.logits, device, |rows| {
+            let values = file.rows(rows)?;
+            squares += sum_of_squares(&values);
             Ok(values)
-        };
-        let weights = Weights::upload([v, d], LogitShape { scale, softcap }, device, read)?;
+        })?;
+        Ok(Self::new(weights, &file, squares))
+    }
+
+    /// The same, spread over the workers of a pool, whose device is the CPU.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the file, the scale or the softcap is not usable, or a worker fails.
+    pub async fn spread(
+        bytes: &[u8],
+        scale: f32,
+        softcap: Option<f32>,
+        device: &Device,
+        pool: Rc<dyn HeadPool>,
+    ) -> Result<Self, HeadError> {
+        let file = HeadFile::parse(bytes, scale, softcap)?;
+        let mut squares = 0.0;
+        let [v, d] = file.shape;
+        let mut rows = Vec::with_capacity(v * d);
+        for block in blocks(v, BLOCK_BYTES_MAX / (d * size_of::<f32>())) {
+            let values = file.rows(&block)?;
+            squares += sum_of_squares(&values);
+            rows.extend(values.into_iter().map(f16::from_f32));
+        }
+        let pooled = PooledHead::spread(rows.into(), d, file.logits, device, pool).await?;
+        Ok(Self::new(Weights::Pooled(pooled), &file, squares))
+    }
+
+    fn new(weights: Weights, file: &HeadFile<'_>, squares: f64) -> Self {
+        let [v, d] = file.shape;
         let mean_square = squares / (v * d) as f64;
         let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
-        Ok(Self { weights, v, d, hash: ContentHash::of(bytes), embedding_scale })
+        Self { weights, v, d, hash: ContentHash::of(file.bytes), embedding_scale }
+    }
+
+    /// Whether the workers that it is spread over, if any, still answer.
+    pub fn is_alive(&self) -> bool {
+        match &self.weights {
+            Weights::Pooled(head) => head.is_alive(),
+            _ => true,
+        }
     }
 
     /// `v`: rows, the vocabulary's size.
@@ -103,25 +133,35 @@ impl Head {
 
     /// Logits of `h [n, d]` as `[n, v]`, for generating.
     ///
+    /// # Errors
+    /// [`ReadError`] when a worker of a pool fails.
+    ///
     /// # Panics
     ///
     /// If `h` has another `d` than the head, or lies on another device.
-    pub fn logits(&self, h: Tensor<2>) -> Tensor<2> {
-        match &self.weights {
+    pub async fn logits(&self, h: Tensor<2>) -> Result<Tensor<2>, ReadError> {
+        Ok(match &self.weights {
             Weights::Plain(head) => head.logits(h),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.logits(h),
-        }
+            Weights::Pooled(head) => head.logits(h).await?,
+        })
     }
 
     /// The cross-entropies `[n, 1]` of `h [n, d]` at `y` and, if wanted, the gradient of each with
     /// respect to its row, `[n, d]`. Every target must be less than `v`, `n` at least 1.
-    pub(crate) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
-        match &self.weights {
+    pub(crate) async fn losses(
+        &self,
+        h: Tensor<2>,
+        y: &[TokenId],
+        wants_gradient: bool,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>), ReadError> {
+        Ok(match &self.weights {
             Weights::Plain(head) => head.losses(h, y, wants_gradient),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.losses(h, y, wants_gradient),
-        }
+            Weights::Pooled(head) => head.losses(h, y, wants_gradient).await?,
+        })
     }
 
     /// Embeddings `[n, d]` of tokens less than `v`, zero where there is none.
@@ -133,6 +173,7 @@ impl Head {
             Weights::Plain(head) => head.rows_of(&rows),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.rows_of(&rows),
+            Weights::Pooled(head) => head.rows_of(&rows),
         };
         let scales = Tensor::<2>::from_data(scales, &rows.device());
         rows * scales
@@ -154,6 +195,39 @@ impl Weights {
     }
 }
 
+/// A head's file, checked.
+struct HeadFile<'a> {
+    bytes: &'a [u8],
+    view: TensorView<'a>,
+    shape: [usize; 2],
+    logits: LogitShape,
+}
+
+impl<'a> HeadFile<'a> {
+    fn parse(bytes: &'a [u8], scale: f32, softcap: Option<f32>) -> Result<Self, HeadError> {
+        if !scale.is_finite() || scale == 0.0 {
+            return Err(HeadError::Scale(scale));
+        }
+        if let Some(cap) = softcap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
+            return Err(HeadError::Softcap(cap));
+        }
+        let view = TensorFile::parse(bytes)?.view(HEAD_TENSOR)?;
+        match *view.shape() {
+            [v, d] if v > 0 && d > 0 => Ok(Self { bytes, view, shape: [v, d], logits: LogitShape { scale, softcap } }),
+            ref other => Err(HeadError::NotAMatrix(other.to_vec())),
+        }
+    }
+
+    fn rows(&self, rows: &Range<usize>) -> Result<Vec<f32>, FileError> {
+        let row_bytes = self.view.data().len() / self.shape[0];
+        floats(HEAD_TENSOR, self.view.dtype(), &self.view.data()[rows.start * row_bytes..rows.end * row_bytes])
+    }
+}
+
+fn sum_of_squares(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(value * value)).sum()
+}
+
 /// `v` rows in blocks of at most `rows_max`.
 fn blocks(v: usize, rows_max: usize) -> impl Iterator<Item = Range<usize>> {
     let rows_max = rows_max.max(1);
@@ -166,6 +240,9 @@ pub enum HeadError {
     /// The file is wrong.
     #[error("the LM head: {0}; download it again")]
     File(#[from] FileError),
+    /// A worker that was to hold a part of it failed.
+    #[error("the LM head: {0}")]
+    Pool(#[from] PoolError),
     /// The tensor is not `[v, d]`.
     #[error("the LM head has shape {0:?}, expected [v, d]")]
     NotAMatrix(Vec<usize>),

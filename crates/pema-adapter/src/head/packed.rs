@@ -15,7 +15,7 @@ use pema_core::id::TokenId;
 
 use super::{
     BLOCK_BYTES_MAX, HEAD_TENSOR, LogitShape, blocks,
-    kernel::launch,
+    kernel::Launcher,
     shader::{Constants, Shader},
 };
 use crate::tensor_file::FileError;
@@ -82,11 +82,12 @@ impl PackedHead {
     pub(super) fn logits(&self, h: Tensor<2>) -> Tensor<2> {
         let [n, _] = h.dims();
         let h = float_primitive(h);
+        let launcher = self.launcher(n, false);
         let parts = self.blocks.iter().map(|block| {
             let rows = block.rows.len();
             let logits = self.empty([n, rows]);
             let workgroups = [rows.div_ceil(TILE), n, 1];
-            self.launch(Shader::LogitsOfFew, false, workgroups, &[rows], &[&h.handle, &block.w, &logits.handle]);
+            launcher.run(Shader::LogitsOfFew, workgroups, &[rows], &[&h.handle, &block.w, &logits.handle]);
             Tensor::from_primitive::<CubeBackend>(logits)
         });
         Tensor::cat(parts.collect(), 1)
@@ -95,10 +96,11 @@ impl PackedHead {
     /// `W_hd[y]`: `[n, d]`. Every target must be less than `v`, `y` not empty.
     pub(super) fn rows_of(&self, y: &[TokenId]) -> Tensor<2> {
         let picked = self.empty([y.len(), self.d]);
+        let launcher = self.launcher(y.len(), false);
         let y_handle = self.tokens(y);
         for block in &self.blocks {
             let shape = [block.rows.start, block.rows.len()];
-            self.launch(Shader::Rows, false, [y.len(), 1, 1], &shape, &[&block.w, &y_handle, &picked.handle]);
+            launcher.run(Shader::Rows, [y.len(), 1, 1], &shape, &[&block.w, &y_handle, &picked.handle]);
         }
         Tensor::from_primitive::<CubeBackend>(picked)
     }
@@ -108,8 +110,8 @@ impl PackedHead {
         let [n, d] = h.dims();
         let h = float_primitive(h);
         let plan = Plan::new(n, d);
-        let client = self.device.client();
-        let floats = |count: usize| client.empty(count * size_of::<f32>());
+        let launcher = self.launcher(n, wants_gradient);
+        let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
         // What no kernel will touch is one vec4: a binding cannot be empty.
         let if_wanted = |count: usize| floats(if wants_gradient { count } else { 4 });
         let logits = if_wanted(n * plan.chunk);
@@ -122,19 +124,17 @@ impl PackedHead {
             for first in (0..block.rows.len()).step_by(plan.chunk) {
                 let width = plan.chunk.min(block.rows.len() - first);
                 let tiles = width.div_ceil(TILE);
-                self.launch(
+                launcher.run(
                     Shader::Logits,
-                    wants_gradient,
                     [tiles, n.div_ceil(TILE), 1],
                     &[n, first, width, plan.chunk / 4],
                     &[&h.handle, &block.w, &logits, &peaks],
                 );
-                self.launch(Shader::Online, wants_gradient, [n, 1, 1], &[tiles, fresh], &[&peaks, &state]);
+                launcher.run(Shader::Online, [n, 1, 1], &[tiles, fresh], &[&peaks, &state]);
                 if wants_gradient {
                     let part = width.div_ceil(plan.splits).next_multiple_of(D_STEP);
-                    self.launch(
+                    launcher.run(
                         Shader::Pull,
-                        wants_gradient,
                         [d.div_ceil(TILE), n.div_ceil(TILE), plan.splits],
                         &[n, first, width, plan.chunk / 4, part, fresh],
                         &[&logits, &block.w, &state, &pull],
@@ -150,9 +150,8 @@ impl PackedHead {
         let y = self.tokens(y);
         for block in &self.blocks {
             let gradient = gradient.as_ref().map_or(&nothing, |gradient| &gradient.handle);
-            self.launch(
+            launcher.run(
                 Shader::Finish,
-                wants_gradient,
                 [n, 1, 1],
                 &[n, block.rows.start, block.rows.len(), plan.splits],
                 &[&h.handle, &block.w, &y, &state, &pull, &losses.handle, gradient],
@@ -162,10 +161,11 @@ impl PackedHead {
         (tensor(losses), gradient.map(tensor))
     }
 
-    fn launch(&self, shader: Shader, wants_gradient: bool, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
+    /// For a batch of `n` rows.
+    fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
         let LogitShape { scale, softcap } = self.shape;
-        let constants = Constants { d: self.d, scale, softcap, wants_gradient };
-        launch(&self.device.client(), shader, constants, workgroups, shape, buffers);
+        let constants = Constants { d: self.d, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
+        Launcher { client: self.device.client(), constants }
     }
 
     fn tokens(&self, tokens: &[TokenId]) -> Handle {

@@ -21,7 +21,6 @@ const LOWEST_LOGIT: f32 = -1e30;
 #[derive(Clone, Debug)]
 pub(super) struct PlainHead {
     blocks: Vec<Block>,
-    d: usize,
     shape: LogitShape,
 }
 
@@ -46,7 +45,7 @@ impl PlainHead {
             let w = Matrix { shape: [rows.len(), d], values: read(&rows)? }.upload(device);
             Ok(Block { rows, w })
         });
-        Ok(Self { blocks: blocks.collect::<Result<_, _>>()?, d, shape })
+        Ok(Self { blocks: blocks.collect::<Result<_, _>>()?, shape })
     }
 
     /// `[n, d] -> [n, v]`
@@ -82,45 +81,12 @@ impl PlainHead {
 
     /// As [`super::Head::losses`].
     pub(super) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
-        let chunks = y.chunks(ROWS_PER_CHUNK).enumerate().map(|(chunk, y)| {
-            let first = chunk * ROWS_PER_CHUNK;
-            let rows = h.clone().slice([first..first + y.len(), 0..self.d]);
-            self.chunk_losses(rows, y, wants_gradient)
-        });
-        let (losses, gradients): (Vec<_>, Vec<_>) = chunks.unzip();
-        let gradients: Vec<_> = gradients.into_iter().flatten().collect();
-        (Tensor::cat(losses, 0), wants_gradient.then(|| Tensor::cat(gradients, 0)))
-    }
-
-    /// [`Self::losses`] of a chunk `h [m, d]`.
-    fn chunk_losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
-        let [m, d] = h.dims();
-        let device = h.device();
-        let mut top = Tensor::<2>::full([m, 1], LOWEST_LOGIT, &device); // max_v l_v
-        let mut mass = Tensor::<2>::zeros([m, 1], &device); // sum_v exp(l_v - top)
-        let mut pull = Tensor::<2>::zeros([m, d], &device); // sum_v exp(l_v - top) dl_v/dh / scale
-        for block in &self.blocks {
-            let logits = self.block_logits(h.clone(), block); // [m, rows]
-            let slope = wants_gradient.then(|| self.shape.softcap_slope(&logits)).flatten();
-            let new_top = top.clone().max_pair(logits.clone().max_dim(1));
-            let fade = (top - new_top.clone()).exp();
-            let weights = (logits - new_top.clone()).exp(); // [m, rows]
-            mass = mass * fade.clone() + weights.clone().sum_dim(1);
-            if wants_gradient {
-                let weights = match slope {
-                    Some(slope) => weights * slope,
-                    None => weights,
-                };
-                pull = pull * fade + weights.matmul(block.w.clone());
-            }
-            top = new_top;
-        }
-
-        let w_y = self.rows_of(y); // [m, d]
-        let logit_y = self.shape.logits((h * w_y.clone()).sum_dim(1)); // [m, 1]
+        let SoftmaxParts { top, mass, pull } = self.softmax(h.clone(), wants_gradient);
+        let w_y = self.rows_of(y); // [n, d]
+        let logit_y = self.shape.logits((h * w_y.clone()).sum_dim(1)); // [n, 1]
         let losses = mass.clone().log() + top - logit_y.clone();
         // dL/dh = scale (sum_v p_v slope_v W_v - slope_y W_y)
-        let gradient = wants_gradient.then(|| {
+        let gradient = pull.map(|pull| {
             let target_pull = match self.shape.softcap_slope(&logit_y) {
                 Some(slope) => w_y * slope,
                 None => w_y,
@@ -129,6 +95,59 @@ impl PlainHead {
         });
         (losses, gradient)
     }
+
+    /// The softmax over the head's rows, a chunk of `h [n, d]` at a time.
+    pub(super) fn softmax(&self, h: Tensor<2>, wants_pull: bool) -> SoftmaxParts {
+        let [n, d] = h.dims();
+        let chunks = (0..n).step_by(ROWS_PER_CHUNK).map(|first| {
+            let rows = h.clone().slice([first..n.min(first + ROWS_PER_CHUNK), 0..d]);
+            self.chunk_softmax(rows, wants_pull)
+        });
+        let chunks: Vec<_> = chunks.collect();
+        let cat = |part: fn(&SoftmaxParts) -> Tensor<2>| Tensor::cat(chunks.iter().map(part).collect(), 0);
+        let pulls: Vec<_> = chunks.iter().filter_map(|chunk| chunk.pull.clone()).collect();
+        SoftmaxParts {
+            top: cat(|chunk| chunk.top.clone()),
+            mass: cat(|chunk| chunk.mass.clone()),
+            pull: wants_pull.then(|| Tensor::cat(pulls, 0)),
+        }
+    }
+
+    /// [`Self::softmax`] of a chunk `h [m, d]`.
+    fn chunk_softmax(&self, h: Tensor<2>, wants_pull: bool) -> SoftmaxParts {
+        let [m, d] = h.dims();
+        let device = h.device();
+        let mut top = Tensor::<2>::full([m, 1], LOWEST_LOGIT, &device);
+        let mut mass = Tensor::<2>::zeros([m, 1], &device);
+        let mut pull = wants_pull.then(|| Tensor::<2>::zeros([m, d], &device));
+        for block in &self.blocks {
+            let logits = self.block_logits(h.clone(), block); // [m, rows]
+            let slope = if wants_pull { self.shape.softcap_slope(&logits) } else { None };
+            let new_top = top.clone().max_pair(logits.clone().max_dim(1));
+            let fade = (top - new_top.clone()).exp();
+            let weights = (logits - new_top.clone()).exp(); // [m, rows]
+            mass = mass * fade.clone() + weights.clone().sum_dim(1);
+            pull = pull.map(|pull| {
+                let weights = match slope {
+                    Some(slope) => weights * slope,
+                    None => weights,
+                };
+                pull * fade + weights.matmul(block.w.clone())
+            });
+            top = new_top;
+        }
+        SoftmaxParts { top, mass, pull }
+    }
+}
+
+/// A softmax that can be joined with that of other rows of the vocabulary.
+pub(super) struct SoftmaxParts {
+    /// `max_v l_v`, `[n, 1]`.
+    pub(super) top: Tensor<2>,
+    /// `sum_v exp(l_v - top)`, `[n, 1]`.
+    pub(super) mass: Tensor<2>,
+    /// `sum_v exp(l_v - top) dl_v/dh / scale`, `[n, d]`.
+    pub(super) pull: Option<Tensor<2>>,
 }
 
 impl LogitShape {

@@ -18,6 +18,8 @@ pub(super) struct Constants {
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
     pub(super) wants_gradient: bool,
+    /// Whether the batch has more than 32 rows.
+    pub(super) high_rows: bool,
 }
 
 const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
@@ -26,13 +28,14 @@ const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
 impl Shader {
     /// WGSL with an entry point `main`.
     pub(super) fn text(self, constants: Constants) -> String {
-        let Constants { d, scale, softcap, wants_gradient } = constants;
+        let Constants { d, scale, softcap, wants_gradient, high_rows } = constants;
         let softcap = softcap.unwrap_or(0.0);
         let constants = format!(
             "const D = {d}u;\n\
              const SCALE: f32 = {scale:?};\n\
              const CAP: f32 = {softcap:?};\n\
-             const WANTS_GRADIENT = {wants_gradient};\n"
+             const WANTS_GRADIENT = {wants_gradient};\n\
+             const HIGH_ROWS = {high_rows};\n"
         );
         let parts: &[&str] = match self {
             Self::Logits => &[TILE, include_str!("../../../../shaders/logits.wgsl")],
@@ -58,7 +61,7 @@ mod tests {
         for shader in [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows] {
             for softcap in [None, Some(30.0)] {
                 for wants_gradient in [false, true] {
-                    let text = shader.text(Constants { d: 576, scale: 0.5, softcap, wants_gradient });
+                    let text = shader.text(Constants { d: 576, scale: 0.5, softcap, wants_gradient, high_rows: wants_gradient });
                     let module = naga::front::wgsl::parse_str(&text)
                         .unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
                     // unpack2x16float, which Naga names a capability, is in every WebGPU.

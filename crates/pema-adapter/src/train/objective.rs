@@ -101,18 +101,18 @@ impl Objective {
 
     /// The losses of `batch`.
     pub async fn losses(&self, batch: &Batch, weights: &Weights) -> Result<Losses, ObjectiveError> {
-        Ok(self.forward(batch, weights)?.read().await?)
+        Ok(self.forward(batch, weights).await?.read().await?)
     }
 
     /// The losses of `batch` and their gradients.
     pub async fn gradients(&self, batch: &Batch, weights: &Weights) -> Result<(Losses, Gradients), ObjectiveError> {
-        let (losses, gradients) = self.backward(batch, weights)?;
+        let (losses, gradients) = self.backward(batch, weights).await?;
         Ok((losses.read().await?, gradients))
     }
 
-    pub(super) fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
+    pub(super) async fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
         let weights = weights.map(|w| w.clone().autodiff().require_grad());
-        let losses = self.forward(batch, &weights)?;
+        let losses = self.forward(batch, &weights).await?;
         let mut gradients = losses.objective.backward();
         // A matrix that the loss does not depend on has the gradient 0.
         let gradients = weights.map(|w| match w.grad_remove(&mut gradients) {
@@ -122,7 +122,7 @@ impl Objective {
         Ok((losses, gradients))
     }
 
-    pub(super) fn forward(&self, batch: &Batch, weights: &Weights) -> Result<DeviceLosses, LossError> {
+    pub(super) async fn forward(&self, batch: &Batch, weights: &Weights) -> Result<DeviceLosses, LossError> {
         let Weights { a, b, copy } = weights.clone();
         match self {
             Self::Reconstruction { scale } => {
@@ -133,7 +133,7 @@ impl Objective {
             Self::Prediction { scale, kappa, b_rct, head } => {
                 let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
                 let h_pd = z.clone().matmul(b); // [n, d]
-                let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y)?; // [n, 1]
+                let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
                 if let (Some(copying), Some(copy)) = (&batch.copy, copy) {
                     losses = copying.losses(&copy, z.clone(), losses);
                 }

@@ -120,7 +120,7 @@ impl<R: Rows> Trainer<R> {
         let rows = &self.order[first..self.order.len().min(first + self.batch_rows())];
         let batch = self.batch(rows, self.config.dropout)?;
 
-        let (losses, gradients) = self.objective.backward(&batch, &self.weights)?;
+        let (losses, gradients) = self.objective.backward(&batch, &self.weights).await?;
         let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.as_ref());
         let losses = finite(losses.read().await?, self.place.phase)?;
 

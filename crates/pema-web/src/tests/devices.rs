@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use pema_adapter::{Adapter, Mixer, Phase};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::head::{assert_same_course, assert_same_head};
+use super::head::{assert_same_course, assert_same_head, assert_step_fits};
 use crate::{
     device::Devices,
     protocol::{DeviceChoice, DeviceKind},
@@ -74,6 +74,7 @@ async fn webgpu_gives_the_numbers_of_the_cpu() {
     let found = Devices::survey().await;
     let (kind, device) = Devices::default().open(DeviceChoice::Webgpu, &found).await.unwrap();
     assert_eq!(kind, DeviceKind::Webgpu);
+    assert_step_fits(&device).await;
     assert_golden_losses(&device, 1e-3).await;
     assert_same_distributions(&device, 1e-3).await;
     assert_same_head(&device).await;

@@ -2,7 +2,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
-use pema_adapter::{AdapterConfig, Head, MemoryBuilder, Trainer, frozen_head_cross_entropy};
+use pema_adapter::{
+    AdapterConfig, Head, MemoryBuilder, Trainer,
+    bench::{Step, StepShape},
+    frozen_head_cross_entropy,
+};
 use pema_core::{
     align::Targets,
     id::{ContentHash, TokenId},
@@ -52,13 +56,13 @@ struct Numbers {
 async fn numbers(head: &Head, h: &[f32], shape: [usize; 2], y: &[TokenId], device: &Device) -> Numbers {
     let h = Tensor::<2>::from_data(TensorData::new(h.to_vec(), shape), device);
     let tracked = h.clone().autodiff().require_grad();
-    let losses = frozen_head_cross_entropy(tracked.clone(), head, y).unwrap();
+    let losses = frozen_head_cross_entropy(tracked.clone(), head, y).await.unwrap();
     let gradients = losses.clone().sum().backward();
     Numbers {
         losses: read(losses.inner()).await,
-        untracked: read(frozen_head_cross_entropy(h.clone(), head, y).unwrap()).await,
+        untracked: read(frozen_head_cross_entropy(h.clone(), head, y).await.unwrap()).await,
         gradient: read(tracked.grad(&gradients).unwrap()).await,
-        logits: read(head.logits(h.slice([0..shape[0].min(2), 0..shape[1]]))).await,
+        logits: read(head.logits(h.slice([0..shape[0].min(2), 0..shape[1]])).await.unwrap()).await,
     }
 }
 
@@ -84,6 +88,18 @@ pub async fn assert_same_head(device: &Device) {
             assert_close(&ours.logits, &wide(&plain.logits), 1e-4, &format!("logits, {what}"));
         }
     }
+}
+
+/// A step of the paper's batch holds at most 64 MiB beside the head, with plain logits it would be
+/// over 1 GiB. Nothing else may have used the device. The vocabulary is a short one, because what a
+/// step holds does not grow with it.
+pub async fn assert_step_fits(device: &Device) {
+    let shape = StepShape { n: 2048, d: 576, v: 4096, r: 128 };
+    let step = Step::new(shape, device).unwrap();
+    assert!(step.take().await.unwrap().is_finite());
+    let held = device.memory_pool_usage().unwrap().bytes_reserved;
+    let head = (shape.v * shape.d * size_of::<f16>()) as u64;
+    assert!(held <= head + (64 << 20), "{held} bytes are held, {head} of them the head");
 }
 
 /// Training with local context and copying, which read rows of the head, takes the CPU's course.

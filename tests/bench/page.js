@@ -1,8 +1,14 @@
 // In the page: the same step, by Pema and by TensorFlow.js.
 
-import init, { BenchDevice } from '/pkg/pema_web.js';
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-webgpu';
+import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+
+import init, { BenchDevice } from '../../web/src/pkg/pema_web';
+import { startSlices } from '../../web/src/slices';
 
 await init();
+setWasmPaths('/tf/tfjs-backend-wasm/dist/');
 const steps = new Map();
 const devices = new Map();
 
@@ -16,14 +22,13 @@ globalThis.isSoftware = async () => {
   return info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(`${info.vendor} ${info.architecture} ${info.description}`);
 };
 
-globalThis.makePema = async (name, { webgpu, plain = false, n, d, v, r }) => {
-  const step = (await deviceFor(webgpu)).step(plain, n, d, v, r);
+globalThis.makePema = async (name, { webgpu, plain = false, workers = 0, n, d, v, r }) => {
+  const device = await deviceFor(webgpu);
+  const step = workers > 0 ? await device.spreadStep(workers, startSlices, n, d, v, r) : device.step(plain, n, d, v, r);
   steps.set(name, () => step.take());
 };
 
 globalThis.makeTf = async (name, backend, { n, d, v, r }) => {
-  const { tf } = globalThis;
-  if (backend === 'wasm') tf.wasm.setWasmPaths('/tf/tfjs-backend-wasm/dist/');
   const enter = async () => {
     await tf.setBackend(backend);
     await tf.ready();

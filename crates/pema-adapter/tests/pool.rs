@@ -1,0 +1,116 @@
+//! A head spread over workers gives the numbers of one that is not.
+
+mod common;
+
+use std::{cell::RefCell, rc::Rc};
+
+use burn::tensor::Device;
+use common::{assert_close, block_on, head_file, model, noise, small_config, small_memory, tensor, train, values};
+use half::f16;
+use pema_adapter::{
+    Head, HeadPool, HeadSlice, LossError, PoolError, PoolFuture, SliceRequest, SliceRows, Trainer, frozen_head_cross_entropy,
+};
+use pema_core::id::TokenId;
+
+const SHAPES: [(f32, Option<f32>); 2] = [(1.0, None), (0.6, Some(3.0))];
+
+/// Workers in this thread.
+#[derive(Debug)]
+struct Here {
+    workers: usize,
+    slices: RefCell<Vec<HeadSlice>>,
+    answers: fn(Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, PoolError>,
+}
+
+impl Here {
+    fn new(workers: usize) -> Rc<Self> {
+        Rc::new(Self { workers, slices: RefCell::default(), answers: Ok })
+    }
+}
+
+impl HeadPool for Here {
+    fn len(&self) -> usize {
+        self.workers
+    }
+
+    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()> {
+        let made = slices.into_iter().map(|slice| HeadSlice::new(slice, &Device::flex()).unwrap()).collect();
+        self.slices.replace(made);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ask(&self, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
+        Box::pin(async move {
+            let slices = self.slices.borrow().clone();
+            let mut answers = Vec::new();
+            for slice in &slices {
+                answers.push(slice.answer(request.clone()).await.map_err(|error| PoolError(error.to_string()))?);
+            }
+            (self.answers)(answers)
+        })
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+}
+
+fn file(v: usize, d: usize) -> Vec<u8> {
+    let halves: Vec<f32> = noise(v * d, 0.5, 99).into_iter().map(|x| f16::from_f32(x).to_f32()).collect();
+    head_file(&halves, v, d)
+}
+
+fn heads(v: usize, d: usize, scale: f32, softcap: Option<f32>, pool: Rc<dyn HeadPool>) -> [Head; 2] {
+    let (file, device) = (file(v, d), Device::flex());
+    let spread = block_on(Head::spread(&file, scale, softcap, &device, pool)).unwrap();
+    [spread, Head::from_safetensors(&file, scale, softcap, &device).unwrap()]
+}
+
+#[test]
+fn a_spread_head_has_the_losses_gradients_and_logits_of_one() {
+    let (n, d, v) = (5, 6, 40);
+    let (h, y) = (noise(n * d, 4.0, 2), [0, 13, 14, 27, 39].map(TokenId));
+    for workers in [1, 3, 7] {
+        for (scale, softcap) in SHAPES {
+            let numbers = heads(v, d, scale, softcap, Here::new(workers)).map(|head| {
+                let tracked = tensor(&h, [n, d]).autodiff().require_grad();
+                let losses = block_on(frozen_head_cross_entropy(tracked.clone(), &head, &y)).unwrap();
+                let gradients = losses.clone().sum().backward();
+                let untracked = block_on(frozen_head_cross_entropy(tensor(&h, [n, d]), &head, &y)).unwrap();
+                let logits = block_on(head.logits(tensor(&h, [n, d]))).unwrap();
+                [losses.inner(), untracked, tracked.grad(&gradients).unwrap(), logits].map(values)
+            });
+            for (part, (spread, plain)) in numbers[0].iter().zip(&numbers[1]).enumerate() {
+                let plain: Vec<f64> = plain.iter().map(|x| f64::from(*x)).collect();
+                assert_close(spread, &plain, 1e-6, &format!("{part}, {workers} workers, softcap {softcap:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn training_on_a_spread_head_takes_the_same_course() {
+    let courses = heads(21, 8, 1.0, None, Here::new(2)).map(|head| {
+        let mut trainer = Trainer::new(small_config(), small_memory(), head, model(), Device::flex()).unwrap();
+        train(&mut trainer).iter().map(|progress| progress.loss).collect::<Vec<_>>()
+    });
+    let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
+    assert_close(&courses[0], &plain, 1e-5, "losses");
+}
+
+#[test]
+fn workers_that_fail_or_answer_otherwise_are_an_error() {
+    for answers in [
+        |_| Err(PoolError("it died".into())),
+        |mut all: Vec<Vec<f32>>| {
+            all[0].pop();
+            Ok(all)
+        },
+    ] {
+        let pool = Rc::new(Here { workers: 2, slices: RefCell::default(), answers });
+        let [head, _] = heads(21, 8, 1.0, None, pool);
+        let loss = block_on(frozen_head_cross_entropy(tensor(&[0.5; 8], [1, 8]), &head, &[TokenId(3)]));
+        assert!(matches!(loss, Err(LossError::Read(_))), "{loss:?}");
+        assert!(block_on(head.logits(tensor(&[0.5; 8], [1, 8]))).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+// A worker that holds some rows of the head and answers for them; `slices.ts` starts it.
+
+import init, { Slice } from './pkg/pema_web';
+import type { SliceMessage, SliceReply } from './slices';
+
+let slice: Slice | undefined;
+
+async function reply(message: SliceMessage): Promise<SliceReply> {
+  if ('rows' in message) {
+    await init();
+    slice = new Slice(message.rows, message.d, message.scale, message.softcap);
+    return {};
+  }
+  if (!slice) throw new Error('it was asked before it was given its rows');
+  return { answer: await slice.answer(message.h, message.want) };
+}
+
+// Asked again only once it has answered.
+self.onmessage = async ({ data }: MessageEvent<SliceMessage>) => {
+  try {
+    const answer = await reply(data);
+    self.postMessage(answer, { transfer: answer.answer ? [answer.answer.buffer] : [] });
+  } catch (error) {
+    self.postMessage({ error: String(error) } satisfies SliceReply);
+  }
+};
