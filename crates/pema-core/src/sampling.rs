@@ -65,6 +65,23 @@ impl Chooser {
     }
 }
 
+/// Rules out every token that would write a sequence of `n` tokens a second time, as Hugging Face's
+/// `no_repeat_ngram_size`; 0 rules out nothing.
+pub fn rule_out_repeats(log_p: &mut [f32], written: &[TokenId], n: usize) {
+    if n == 0 || written.len() < n {
+        return;
+    }
+    let (_, end) = written.split_at(written.len() - (n - 1));
+    for window in written.windows(n) {
+        if let [start @ .., last] = window
+            && start == end
+            && let Some(log_p) = log_p.get_mut(last.0 as usize)
+        {
+            *log_p = f32::NEG_INFINITY;
+        }
+    }
+}
+
 /// The largest entry, the first among equals.
 pub fn argmax(log_p: &[f32]) -> TokenId {
     let mut best = 0;
@@ -138,6 +155,22 @@ mod tests {
         assert_eq!(counts(&mut sampled(2, 1.0, 1.0), &log_p)[2..], [0, 0]);
         assert_eq!(counts(&mut sampled(0, 0.75, 1.0), &log_p)[2..], [0, 0]);
         assert_eq!(counts(&mut sampled(0, 0.1, 1.0), &log_p)[1..], [0, 0, 0]);
+    }
+
+    #[test]
+    fn sequences_are_not_written_twice() {
+        let ruled_out = |written: &[u32], n| {
+            let mut log_p = [0.0; 6];
+            rule_out_repeats(&mut log_p, &written.iter().map(|&id| TokenId(id)).collect::<Vec<_>>(), n);
+            (0..6).filter(|&id| log_p[id] == f32::NEG_INFINITY).collect::<Vec<_>>()
+        };
+        assert_eq!(ruled_out(&[1, 2, 3, 1, 2, 4, 1, 2], 3), [3, 4]);
+        assert_eq!(ruled_out(&[1, 2, 3, 1, 2], 0), []);
+        assert_eq!(ruled_out(&[1, 3], 1), [1, 3]);
+        assert_eq!(ruled_out(&[1, 2], 3), []);
+        assert_eq!(ruled_out(&[], 1), []);
+        // Outside the distribution: nothing to rule out.
+        assert_eq!(ruled_out(&[9, 9, 9], 2), []);
     }
 
     #[test]
