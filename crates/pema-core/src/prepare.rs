@@ -3,11 +3,11 @@
 use thiserror::Error;
 
 use crate::{
-    align::{AlignError, Targets, step_budget},
+    align::{AlignError, Contexts, Targets, step_budget},
     data::{Pair, Template},
     id::TokenId,
     text::{TextError, Tokenizer},
-    wire::{CreateMemory, MemoryKind, ModelCard, PromptSpec},
+    wire::{CreateMemory, ModelCard, PromptSpec},
 };
 
 /// Pairs, tokenized and within the limits of a model card.
@@ -65,7 +65,7 @@ pub enum PrepareError {
     },
     /// More than the service extracts at once.
     #[error(
-        "these are {prompts} prompts with {rows} rows, and the service accepts {max_prompts} prompts and {max_rows} rows: use fewer pairs"
+        "these are {prompts} prompts with {rows} rows, and the service accepts {max_prompts} prompts and {max_rows} rows: use fewer pairs, or contexts of the prompt alone, one row each"
     )]
     TooMany {
         /// Prompts.
@@ -106,22 +106,36 @@ impl Prepared {
             targets.push(target);
         }
         let prepared = Self { prompts, targets: Targets::new(targets, card.eos)? };
-        prepared.check_amount(card)?;
+        // The contexts with the fewest rows; a request for others is checked when it is made.
+        prepared.check_amount(Contexts::Prompt, card)?;
         Ok(prepared)
     }
 
-    /// Rows that the service will be asked for: step budgets added up.
-    pub fn rows(&self) -> u64 {
-        self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum()
+    /// Rows that the service will be asked for: step budgets added up, or one a prompt.
+    pub fn rows(&self, contexts: Contexts) -> u64 {
+        match contexts {
+            Contexts::Steps => self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum(),
+            Contexts::Prompt => self.prompts.len() as u64,
+        }
     }
 
-    /// The request for the memory of these prompts.
-    pub fn request(&self, kind: MemoryKind) -> CreateMemory {
-        CreateMemory { kind, prompts: self.prompts.clone() }
+    /// The request for the memory of these prompts. With [`Contexts::Prompt`] it tells no step
+    /// budget: nothing of the targets but their number.
+    ///
+    /// # Errors
+    /// [`PrepareError::TooMany`] when the service does not extract so much at once.
+    pub fn request(&self, contexts: Contexts, card: &ModelCard) -> Result<CreateMemory, PrepareError> {
+        self.check_amount(contexts, card)?;
+        let steps = |prompt: &PromptSpec| match contexts {
+            Contexts::Steps => prompt.steps,
+            Contexts::Prompt => 0,
+        };
+        let prompts = self.prompts.iter().map(|prompt| PromptSpec { tokens: prompt.tokens.clone(), steps: steps(prompt) });
+        Ok(CreateMemory { kind: contexts.kind(), prompts: prompts.collect() })
     }
 
-    fn check_amount(&self, card: &ModelCard) -> Result<(), PrepareError> {
-        let (prompts, rows) = (self.prompts.len(), self.rows());
+    fn check_amount(&self, contexts: Contexts, card: &ModelCard) -> Result<(), PrepareError> {
+        let (prompts, rows) = (self.prompts.len(), self.rows(contexts));
         let (max_prompts, max_rows) = (card.limits.max_prompts, card.limits.max_rows);
         if prompts as u64 > u64::from(max_prompts) || rows > max_rows {
             return Err(PrepareError::TooMany { prompts, rows, max_prompts, max_rows });

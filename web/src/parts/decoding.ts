@@ -8,8 +8,42 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'constant', title: 'Constant' },
 ];
 
-/** How tokens are chosen. `read` is undefined when a field holds nothing usable. */
-export function decodingForm(): { element: HTMLElement; read: () => Decoding | undefined } {
+/** Whom the page asks for the next token. */
+const ASKING = [
+  { value: 'always', title: 'for every token' },
+  { value: 'private', title: 'for the prompt’s context alone (private)' },
+] as const;
+
+const PRIVATE_NOTE =
+  'Private: the model gives its context of the prompt once and then hears nothing; your adapter writes alone, in this tab. ' +
+  'The first tokens may still be mixed with the model’s; its owner learns all of these but the last.';
+
+interface DecodingForm {
+  readonly element: HTMLElement;
+  /** Undefined when a field holds nothing usable. */
+  readonly read: () => Decoding | undefined;
+  /** Offers private generation, or takes the offer back. */
+  readonly offerPrivate: (offered: boolean) => void;
+  /** Whether it is chosen so that no generated token is sent. */
+  readonly isSilent: () => boolean;
+}
+
+/** How tokens are chosen; `onChange` follows a choice of whom to ask. */
+export function decodingForm(onChange: () => void): DecodingForm {
+  const mixed = numberField('Tokens mixed with the model’s', {
+    value: 0, min: 0, max: 4096, step: 1, test: 'consult', hint: 'With 0 or 1, no generated token leaves this tab',
+  });
+  mixed.control.addEventListener('input', onChange);
+  const privateNote = el('p', { class: 'note' }, PRIVATE_NOTE);
+  const asking = choiceField('The model is asked', 'asking', ASKING, () => refresh());
+  asking.select('always');
+  const isPrivate = (): boolean => asking.value() === 'private';
+  const refresh = (): void => {
+    show(mixed.element, isPrivate());
+    show(privateNote, isPrivate());
+    onChange();
+  };
+
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
@@ -35,7 +69,14 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
   mode.select('greedy');
   show(sampling, false);
 
+  const askingRow = el('div', { class: 'stack', test: 'private-offer' }, el('div', { class: 'row' }, asking.element, mixed.element), privateNote);
+  const offerPrivate = (offered: boolean): void => {
+    show(askingRow, offered);
+    if (!offered) asking.select('always');
+    refresh();
+  };
   const element = el('div', { class: 'stack' },
+    askingRow,
     el('div', { class: 'row' }, schedule.element, slider.element),
     el('div', { class: 'row' }, mode.element, maxTokens.element),
     sampling,
@@ -43,10 +84,11 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
 
   const read = (): Decoding | undefined => {
     const sampled = mode.value() === 'sampled';
-    const used = [maxTokens, ...(sampled ? [temperature, topK, topP, seed] : [])];
+    const used = [maxTokens, ...(isPrivate() ? [mixed] : []), ...(sampled ? [temperature, topK, topP, seed] : [])];
     if (!used.every(({ control }) => control.reportValidity())) return undefined;
     return {
       mixing: { schedule: schedule.value() as ScheduleKind, lambdaMax: slider.control.valueAsNumber },
+      consult: isPrivate() ? mixed.control.valueAsNumber : undefined,
       sampling: sampled
         ? {
             temperature: temperature.control.valueAsNumber,
@@ -58,5 +100,5 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
       maxTokens: maxTokens.control.valueAsNumber,
     };
   };
-  return { element, read };
+  return { element, read, offerPrivate, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
 }
