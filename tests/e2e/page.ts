@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from '@playwright/test';
 
-import type { TrainSettings } from '../../web/src/protocol';
+import type { Contexts, TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'balanced' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
@@ -48,10 +48,13 @@ export interface DecodingOptions {
   schedule?: Schedule;
   lambdaMax?: number;
   maxTokens?: number;
+  /** Tokens at which the model is asked, 0 for none; at all of them if absent. */
+  consult?: number;
   sampling?: Sampling;
 }
 
 export interface Generated {
+  /** Empty where the model was not to learn what is generated. */
   plm: string;
   /** Undefined without an adapter. */
   mixture: string | undefined;
@@ -163,10 +166,12 @@ export class PemaPage {
     return this.load(options);
   }
 
-  async downloadMemory(): Promise<{ trainRows: number; validationRows: number; cached: boolean }> {
+  async downloadMemory(contexts: Contexts = 'steps'): Promise<{ rows: number; trainRows: number; validationRows: number; cached: boolean }> {
+    await this.at(`contexts-${contexts}`).check({ force: true });
     await this.task('memory', () => this.at('download-memory').click());
     const memory = this.at('memory');
     return {
+      rows: number(await memory.getAttribute('data-rows')),
       trainRows: number(await memory.getAttribute('data-train-rows')),
       validationRows: number(await memory.getAttribute('data-validation-rows')),
       cached: (await memory.getAttribute('data-cached')) === 'true',
@@ -358,7 +363,9 @@ export class PemaPage {
     };
   }
 
-  private async decoding({ schedule, lambdaMax, maxTokens, sampling }: DecodingOptions): Promise<void> {
+  private async decoding({ schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
+    if (await this.at('private-offer').isVisible()) await this.at(`asking-${consult === undefined ? 'always' : 'private'}`).check({ force: true });
+    if (consult !== undefined) await this.at('consult').fill(String(consult));
     if (schedule !== undefined) await this.at(`schedule-${schedule}`).check({ force: true });
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
     if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));
