@@ -167,7 +167,7 @@ export class PemaPage {
   }
 
   async downloadMemory(contexts: Contexts = 'steps'): Promise<{ rows: number; trainRows: number; validationRows: number; cached: boolean }> {
-    await this.at(`contexts-${contexts}`).check({ force: true });
+    await this.pick(`contexts-${contexts}`);
     await this.task('memory', () => this.at('download-memory').click());
     const memory = this.at('memory');
     return {
@@ -180,7 +180,7 @@ export class PemaPage {
 
   /** Trains, and waits for the end. */
   async train(settings: Partial<TrainSettings> = {}, preset?: Preset): Promise<TrainResult> {
-    if (preset) await this.at(`preset-${preset}`).check({ force: true });
+    if (preset) await this.pick(`preset-${preset}`);
     const { name, ...others } = settings;
     if (name !== undefined) await this.at('setting-name').fill(name);
     if (Object.keys(others).length > 0) {
@@ -363,13 +363,19 @@ export class PemaPage {
     };
   }
 
+  /** Checks a radio button, which is drawn as its label, away from the bar that stays at the top. */
+  private async pick(id: string): Promise<void> {
+    await this.at(id).evaluate((input) => input.scrollIntoView({ block: 'center' }));
+    await this.at(id).check({ force: true });
+  }
+
   private async decoding({ schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
-    if (await this.at('private-offer').isVisible()) await this.at(`asking-${consult === undefined ? 'always' : 'private'}`).check({ force: true });
+    if (await this.at('private-offer').isVisible()) await this.pick(`asking-${consult === undefined ? 'always' : 'private'}`);
     if (consult !== undefined) await this.at('consult').fill(String(consult));
-    if (schedule !== undefined) await this.at(`schedule-${schedule}`).check({ force: true });
+    if (schedule !== undefined) await this.pick(`schedule-${schedule}`);
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
     if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));
-    await this.at(sampling ? 'mode-sampled' : 'mode-greedy').check({ force: true });
+    await this.pick(sampling ? 'mode-sampled' : 'mode-greedy');
     if (!sampling) return;
     await this.at('temperature').fill(String(sampling.temperature));
     await this.at('top-k').fill(String(sampling.topK));
@@ -377,8 +383,10 @@ export class PemaPage {
     await this.at('sampling-seed').fill(String(sampling.seed));
   }
 
+  /** Not numbers where there is no such row: the model was not asked. */
   private async scores(id: string): Promise<Scores> {
     const row = this.at(id);
+    if ((await row.count()) === 0) return { chrf: Number.NaN, bleu: Number.NaN, exact: Number.NaN };
     return {
       chrf: number(await row.getAttribute('data-chrf')),
       bleu: number(await row.getAttribute('data-bleu')),

@@ -57,6 +57,13 @@ describe('training', () => {
   });
 });
 
+test('the model writes for comparison unless it is not to learn what is written', () => {
+  const decoding = { mixing: { schedule: 'constant', lambdaMax: 1 }, sampling: undefined, maxTokens: 1 } as const;
+  const compares = (consult: number | undefined): boolean | undefined =>
+    sent(initialState('auto'), { type: 'generate', input: '', decoding: { ...decoding, consult } }).generation?.compares;
+  expect([undefined, 0, 1, 2].map(compares)).toEqual([true, false, false, false]);
+});
+
 test('a ledger entry replaces the one of its number', () => {
   const entry: LedgerEntry = { number: 3, at: 0, request: 'GET /v1/generate', carried: '', kind: 'generation', sent: 4, received: 0, status: 101 };
   const state = after(initialState('auto'), { type: 'ledger', entry }, { type: 'ledger', entry: { ...entry, sent: 8 } });

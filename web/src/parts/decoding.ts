@@ -47,9 +47,11 @@ export function decodingForm(onChange: () => void): DecodingForm {
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
-  const shown = el('output', {}, '0.20');
+  const shown = el('output');
   const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
-  slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
+  const showWeight = (): void => write(shown, slider.control.valueAsNumber.toFixed(2));
+  slider.control.addEventListener('input', showWeight);
+  showWeight();
   slider.element.append(shown);
   slider.element.classList.add('slider');
 
