@@ -116,7 +116,8 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
         (memory, file)
     };
     let write = |(memory, file): &(String, String), how: &[&str]| {
-        let generate = ["generate", "gotta run", "--from", memory, "--adapter", file, "--max-tokens", "4", "--template", TEMPLATE];
+        let generate =
+            ["generate", "gotta run", "--from", memory, "--adapter", file, "--max-tokens", "4", "--template", TEMPLATE];
         pema(&[&generate[..], &at_service, how].concat())
     };
     let (of_prompts, of_steps) = (adapter("prompt"), adapter("steps"));

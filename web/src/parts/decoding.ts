@@ -8,10 +8,10 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'constant', title: 'Constant' },
 ];
 
-/** Whom the page asks for the next token. */
+/** When the model is asked. */
 const ASKING = [
-  { value: 'always', title: 'for every token' },
-  { value: 'private', title: 'for the prompt’s context alone (private)' },
+  { value: 'always', title: 'at every token' },
+  { value: 'private', title: 'once: private' },
 ] as const;
 
 const PRIVATE_NOTE =
@@ -28,7 +28,7 @@ interface DecodingForm {
   readonly isSilent: () => boolean;
 }
 
-/** How tokens are chosen; `onChange` follows a choice of whom to ask. */
+/** How tokens are chosen. `onChange` is called when `isSilent` may have another answer. */
 export function decodingForm(onChange: () => void): DecodingForm {
   const mixed = numberField('Tokens mixed with the model’s', {
     value: 0, min: 0, max: 4096, step: 1, test: 'consult', hint: 'With 0 or 1, no generated token leaves this tab',

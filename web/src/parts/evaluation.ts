@@ -75,6 +75,6 @@ export function evaluation(app: App, decoding: () => Decoding | undefined): HTML
 
   return el('div', { class: 'block', test: 'evaluation' },
     el('h3', {}, 'Evaluate'),
-    el('p', { class: 'note' }, 'Runs every test input through both and compares with its target, in this tab. Weight, schedule and length are those chosen above. In private generation the model alone is left out, and this too tells its owner nothing but the inputs.'),
+    el('p', { class: 'note' }, 'Runs every test input through both and compares with its target, in this tab. Weight, schedule and length are those chosen above. In private generation the model alone is left out.'),
     lock, form, failureNotice(app, 'evaluate'), bar, scores, rows);
 }
