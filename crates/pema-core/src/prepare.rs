@@ -7,7 +7,7 @@ use crate::{
     data::{Pair, Template},
     id::TokenId,
     text::{TextError, Tokenizer},
-    wire::{CreateMemory, ModelCard, PromptSpec},
+    wire::{CreateMemory, MemoryKind, ModelCard, PromptSpec},
 };
 
 /// Pairs, tokenized and within the limits of a model card.
@@ -77,6 +77,12 @@ pub enum PrepareError {
         /// The limit on rows.
         max_rows: u64,
     },
+    /// Contexts that the service does not give.
+    #[error("the service extracts no memories of kind {kind:?}: choose other contexts")]
+    NotOffered {
+        /// What they would need.
+        kind: MemoryKind,
+    },
     /// A target without its end.
     #[error(transparent)]
     Align(#[from] AlignError),
@@ -123,15 +129,20 @@ impl Prepared {
     /// budget: nothing of the targets but their number.
     ///
     /// # Errors
-    /// [`PrepareError::TooMany`] when the service does not extract so much at once.
+    /// [`PrepareError::NotOffered`] when the service does not extract such contexts,
+    /// [`PrepareError::TooMany`] when it does not extract so much at once.
     pub fn request(&self, contexts: Contexts, card: &ModelCard) -> Result<CreateMemory, PrepareError> {
+        let kind = contexts.kind();
+        if !card.memory_kinds.contains(&kind) {
+            return Err(PrepareError::NotOffered { kind });
+        }
         self.check_amount(contexts, card)?;
         let steps = |prompt: &PromptSpec| match contexts {
             Contexts::Steps => prompt.steps,
             Contexts::Prompt => 0,
         };
         let prompts = self.prompts.iter().map(|prompt| PromptSpec { tokens: prompt.tokens.clone(), steps: steps(prompt) });
-        Ok(CreateMemory { kind: contexts.kind(), prompts: prompts.collect() })
+        Ok(CreateMemory { kind, prompts: prompts.collect() })
     }
 
     fn check_amount(&self, contexts: Contexts, card: &ModelCard) -> Result<(), PrepareError> {
@@ -166,4 +177,62 @@ pub fn prompt_tokens(
         return Err(PrepareError::PromptTooLong { place: place(), tokens: tokens.len(), most });
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ContentHash;
+    use crate::wire::{Artifact, Limits, WIRE_VERSION};
+
+    const EOS: TokenId = TokenId(0);
+
+    /// Of a service that extracts up to 40 rows of these kinds.
+    fn card(memory_kinds: Vec<MemoryKind>) -> ModelCard {
+        let artifact = Artifact { sha256: ContentHash::of(b""), bytes: 0 };
+        let limits =
+            Limits { max_prompts: 10, max_prompt_tokens: 10, max_steps: 64, max_rows: 40, max_body_bytes: 1000, max_streams: 1 };
+        ModelCard {
+            wire_version: WIRE_VERSION,
+            name: "test".to_owned(),
+            hidden_size: 8,
+            vocab_size: 10,
+            logit_scale: 1.0,
+            logit_softcap: None,
+            context_length: 100,
+            bos: None,
+            eos: EOS,
+            end_of_generation: vec![EOS],
+            model: ContentHash::of(b""),
+            head: artifact.clone(),
+            tokenizer: artifact,
+            memory_kinds,
+            logits_modes: Vec::new(),
+            limits,
+        }
+    }
+
+    fn three_pairs() -> Prepared {
+        let prompts = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 16 }).collect();
+        Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 3], EOS).unwrap() }
+    }
+
+    #[test]
+    fn a_request_for_contexts_of_the_prompt_alone_tells_no_budget() {
+        let request = three_pairs().request(Contexts::Prompt, &card(vec![MemoryKind::Prompt])).unwrap();
+        assert_eq!(request.kind, MemoryKind::Prompt);
+        let expected = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 0 });
+        assert_eq!(request.prompts, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_request_is_within_what_the_service_extracts() {
+        let both = card(vec![MemoryKind::Steps, MemoryKind::Prompt]);
+        let pairs = three_pairs();
+        assert_eq!((pairs.rows(Contexts::Steps), pairs.rows(Contexts::Prompt)), (48, 3));
+        assert!(pairs.request(Contexts::Prompt, &both).is_ok());
+        assert!(matches!(pairs.request(Contexts::Steps, &both), Err(PrepareError::TooMany { rows: 48, .. })));
+        let refused = pairs.request(Contexts::Prompt, &card(vec![MemoryKind::Steps]));
+        assert!(matches!(refused, Err(PrepareError::NotOffered { kind: MemoryKind::Prompt })));
+    }
 }
