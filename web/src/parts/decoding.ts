@@ -47,11 +47,9 @@ export function decodingForm(onChange: () => void): DecodingForm {
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
-  const shown = el('output');
+  const shown = el('output', {}, '0.70');
   const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
-  const showWeight = (): void => write(shown, slider.control.valueAsNumber.toFixed(2));
-  slider.control.addEventListener('input', showWeight);
-  showWeight();
+  slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);
   slider.element.classList.add('slider');
 
