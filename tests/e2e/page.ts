@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from '@playwright/test';
 
-import type { TrainSettings } from '../../web/src/protocol';
+import type { Contexts, TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'balanced' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
@@ -48,10 +48,13 @@ export interface DecodingOptions {
   schedule?: Schedule;
   lambdaMax?: number;
   maxTokens?: number;
+  /** Tokens at which the model is asked, 0 for none; at all of them if absent. */
+  consult?: number;
   sampling?: Sampling;
 }
 
 export interface Generated {
+  /** Empty where the model was not to learn what is generated. */
   plm: string;
   /** Undefined without an adapter. */
   mixture: string | undefined;
@@ -163,10 +166,12 @@ export class PemaPage {
     return this.load(options);
   }
 
-  async downloadMemory(): Promise<{ trainRows: number; validationRows: number; cached: boolean }> {
+  async downloadMemory(contexts: Contexts = 'steps'): Promise<{ rows: number; trainRows: number; validationRows: number; cached: boolean }> {
+    await this.pick(`contexts-${contexts}`);
     await this.task('memory', () => this.at('download-memory').click());
     const memory = this.at('memory');
     return {
+      rows: number(await memory.getAttribute('data-rows')),
       trainRows: number(await memory.getAttribute('data-train-rows')),
       validationRows: number(await memory.getAttribute('data-validation-rows')),
       cached: (await memory.getAttribute('data-cached')) === 'true',
@@ -175,7 +180,7 @@ export class PemaPage {
 
   /** Trains, and waits for the end. */
   async train(settings: Partial<TrainSettings> = {}, preset?: Preset): Promise<TrainResult> {
-    if (preset) await this.at(`preset-${preset}`).check({ force: true });
+    if (preset) await this.pick(`preset-${preset}`);
     const { name, ...others } = settings;
     if (name !== undefined) await this.at('setting-name').fill(name);
     if (Object.keys(others).length > 0) {
@@ -358,11 +363,19 @@ export class PemaPage {
     };
   }
 
-  private async decoding({ schedule, lambdaMax, maxTokens, sampling }: DecodingOptions): Promise<void> {
-    if (schedule !== undefined) await this.at(`schedule-${schedule}`).check({ force: true });
+  /** Checks a radio button, which is drawn as its label, away from the bar that stays at the top. */
+  private async pick(id: string): Promise<void> {
+    await this.at(id).evaluate((input) => input.scrollIntoView({ block: 'center' }));
+    await this.at(id).check({ force: true });
+  }
+
+  private async decoding({ schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
+    if (await this.at('private-offer').isVisible()) await this.pick(`asking-${consult === undefined ? 'always' : 'private'}`);
+    if (consult !== undefined) await this.at('consult').fill(String(consult));
+    if (schedule !== undefined) await this.pick(`schedule-${schedule}`);
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
     if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));
-    await this.at(sampling ? 'mode-sampled' : 'mode-greedy').check({ force: true });
+    await this.pick(sampling ? 'mode-sampled' : 'mode-greedy');
     if (!sampling) return;
     await this.at('temperature').fill(String(sampling.temperature));
     await this.at('top-k').fill(String(sampling.topK));
@@ -370,8 +383,10 @@ export class PemaPage {
     await this.at('sampling-seed').fill(String(sampling.seed));
   }
 
+  /** Not numbers where there is no such row: the model was not asked. */
   private async scores(id: string): Promise<Scores> {
     const row = this.at(id);
+    if ((await row.count()) === 0) return { chrf: Number.NaN, bleu: Number.NaN, exact: Number.NaN };
     return {
       chrf: number(await row.getAttribute('data-chrf')),
       bleu: number(await row.getAttribute('data-bleu')),

@@ -2,11 +2,11 @@
 
 import { understand } from './capture/capture';
 import type { PemaPage } from './page';
-import { promptsAskedFor, violations } from './privacy/allowlist';
+import { type Kind, promptsAskedFor, violations } from './privacy/allowlist';
 import { Canaries } from './privacy/canaries';
 import { siteViolations } from './privacy/site';
 import { weightsOf } from './support/adapter';
-import { canaryPairs, TEMPLATE, writePairs } from './support/data';
+import { canaryPairs, samplePairs, TEMPLATE, writePairs } from './support/data';
 import { expect, test } from './support/fixtures';
 import type { Service } from './support/service';
 import { TINY } from './support/settings';
@@ -15,6 +15,8 @@ import { ModelTexts } from './support/tokenizer';
 
 interface Findings {
   readonly pema: PemaPage;
+  /** Of the memory. */
+  readonly rows: number;
   /** What is not on the allow-list. */
   readonly calls: readonly string[];
   /** Secrets. */
@@ -29,13 +31,14 @@ interface Job {
   readonly site: Site;
   /** Where the pairs are written. */
   readonly folder: string;
+  readonly contexts?: Kind;
   /** Its name tells the leaky site what to betray. */
   readonly trainFile: string;
   readonly openTab: () => Promise<PemaPage>;
 }
 
 /** Does the job up to the end of Train, and looks at what was sent. */
-async function captureJob({ service, site, folder, trainFile, openTab }: Job): Promise<Findings> {
+async function captureJob({ service, site, folder, contexts = 'steps', trainFile, openTab }: Job): Promise<Findings> {
   const earlier = site.proxy.recordings.length;
   const pema = await openTab();
   const elsewhere: string[] = [];
@@ -51,7 +54,7 @@ async function captureJob({ service, site, folder, trainFile, openTab }: Job): P
 
   await pema.connect(service.url);
   await pema.loadFiles(files, { template: TEMPLATE });
-  await pema.downloadMemory();
+  const memory = await pema.downloadMemory(contexts);
   await pema.train({ ...TINY, name: 'canary' });
   const toService = understand(service.proxy.recordings, 'service');
   const toSite = understand(site.proxy.recordings.slice(earlier), 'site');
@@ -68,10 +71,12 @@ async function captureJob({ service, site, folder, trainFile, openTab }: Job): P
   });
   const { origin } = site;
   const page = new URL(pema.page.url());
-  const allowed = { host: new URL(service.url).host, origin, key: undefined, model: texts.card.model, prompts: pairs.map(({ prompt }) => prompt) };
+  const prompts = pairs.map(({ prompt }) => prompt);
+  const allowed = { host: new URL(service.url).host, origin, key: undefined, model: texts.card.model, kind: contexts, prompts };
   const asked = promptsAskedFor(toService);
   return {
     pema,
+    rows: memory.rows,
     calls: [
       ...elsewhere.map((url) => `${url} is past the recording`),
       ...violations(toService, allowed),
@@ -103,6 +108,35 @@ test('nothing leaves the tab from Connect to the end of Train but what the desig
     const listed = (await pema.ledger()).map(({ request, sent }) => `${request}, ${sent} bytes`);
     expect(listed.sort()).toEqual(recorded.sort());
   });
+});
+
+test('with contexts of the prompt alone no budget leaves, and private generation sends no token', async ({ openTab, service, site, folder }) => {
+  const found = await captureJob({ service, site, folder, contexts: 'prompt', trainFile: 'train.jsonl', openTab: () => openTab(service) });
+  expect(found).toMatchObject({ secrets: [], calls: [], sawAllPrompts: true, rows: 11 });
+  const { pema } = found;
+  const [pair = { input: '', target: '' }] = samplePairs('test', 1);
+  const { tokens } = (await ModelTexts.of(service.direct)).pair(pair).prompt;
+  const start = { type: 'start', prompt: tokens, logits: { mode: 'none' } };
+
+  // Mixing at the first token needs nothing but the prompt's context either.
+  for (const consult of [0, 1]) {
+    const earlier = service.proxy.recordings.length;
+    const { plm, mixture, lambdas } = await pema.generate(pair.input, { maxTokens: 12, schedule: 'constant', lambdaMax: 0.5, consult });
+    expect(plm).toBe('');
+    expect(mixture).toBeTruthy();
+    expect(lambdas.length).toBeGreaterThan(2);
+    expect(lambdas.every((lambda, step) => lambda === (step < consult ? 0.5 : 1))).toBe(true);
+
+    const { exchanges, problems } = understand(service.proxy.recordings.slice(earlier), 'service');
+    expect(problems).toEqual([]);
+    expect(exchanges.map(({ request }) => request.target)).toEqual(['/v1/generate']);
+    const spoken = exchanges.flatMap(({ messages }) => messages).filter(({ kind }) => kind !== 'close');
+    expect(spoken.map(({ payload }) => JSON.parse(payload.toString('utf8')) as unknown)).toEqual([start]);
+
+    const row = (await pema.ledger()).at(-1);
+    expect(row).toMatchObject({ kind: 'prompts', carried: `prompts: 1, of ${tokens.length} tokens; generated tokens: 0` });
+    expect(row?.sent).toBe(JSON.stringify(start).length);
+  }
 });
 
 const LEAKS = [

@@ -3,6 +3,7 @@
 export type {
   AdapterInfo,
   Command,
+  Contexts,
   DataFile,
   DataSummary,
   Decoding,
@@ -15,6 +16,7 @@ export type {
   Failure,
   LedgerEntry,
   LedgerKind,
+  MemoryEstimate,
   MemorySummary,
   ModelInfo,
   PairPreview,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PRESETS } from './presets';
-import type { Command, LedgerEntry, WorkerEvent } from './protocol';
+import type { AdapterInfo, Command, LedgerEntry, WorkerEvent } from './protocol';
 import { initialState, received, sent, type State } from './state';
 
 const settings = { name: 'a', ...(PRESETS[0]?.settings as (typeof PRESETS)[number]['settings']) };
@@ -26,9 +26,9 @@ describe('a task', () => {
 
   test('leaves its failure beside it, until it is tried again', () => {
     const failure = { kind: 'unreachable', message: 'no answer', details: [] };
-    const state = after(sent(initialState('auto'), { type: 'download-memory' }), { type: 'failed', during: 'memory', failure }, { type: 'idle' });
+    const state = after(sent(initialState('auto'), { type: 'download-memory', contexts: 'steps' }), { type: 'failed', during: 'memory', failure }, { type: 'idle' });
     expect(state.failures.memory).toBe(failure);
-    expect(sent(state, { type: 'download-memory' }).failures.memory).toBeUndefined();
+    expect(sent(state, { type: 'download-memory', contexts: 'steps' }).failures.memory).toBeUndefined();
   });
 
   test('that never began because its command was unreadable does not keep the page waiting', () => {
@@ -49,12 +49,19 @@ describe('training', () => {
 
   test('that was stopped can go on, whether or not it gave an adapter', () => {
     const stopping = sent(sent(initialState('auto'), train), { type: 'stop' });
-    const adapter = { id: '1', name: 'a', rank: 1, bytes: 1, headHash: '', fits: true, selected: true };
+    const adapter: AdapterInfo = { id: '1', name: 'a', rank: 1, contexts: 'steps', bytes: 1, headHash: '', fits: true, selected: true };
     expect(after(stopping, { type: 'trained', adapter, stopped: true }).resumable).toEqual(settings);
     const failure = { kind: 'stopped', message: '', details: [] };
     expect(after(stopping, { type: 'failed', during: 'train', failure }).resumable).toEqual(settings);
     expect(after(stopping, { type: 'trained', adapter, stopped: false }).resumable).toBeUndefined();
   });
+});
+
+test('the model writes for comparison unless it is not to learn what is written', () => {
+  const decoding = { mixing: { schedule: 'constant', lambdaMax: 1 }, sampling: undefined, maxTokens: 1 } as const;
+  const compares = (consult: number | undefined): boolean | undefined =>
+    sent(initialState('auto'), { type: 'generate', input: '', decoding: { ...decoding, consult } }).generation?.compares;
+  expect([undefined, 0, 1, 2].map(compares)).toEqual([true, false, false, false]);
 });
 
 test('a ledger entry replaces the one of its number', () => {
@@ -64,7 +71,7 @@ test('a ledger entry replaces the one of its number', () => {
 });
 
 test('connecting again makes the pairs and the memory of the old model stale', () => {
-  const data = { train: 1, validation: 1, test: 1, targetTokens: 1, promptTokens: 1, requestedRows: 1, estimatedBytes: 1, preview: [] };
+  const data = { train: 1, validation: 1, test: 1, targetTokens: 1, promptTokens: 1, memoryOfSteps: { rows: 1, bytes: 1 }, memoryOfPrompts: { rows: 1, bytes: 1 }, preview: [] };
   const state = after(initialState('auto'), { type: 'data-loaded', data });
   expect(sent(state, { type: 'connect', url: 'http://localhost', key: undefined }).data).toBeUndefined();
 });

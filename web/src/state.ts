@@ -9,13 +9,15 @@ import { newRun, withStep, withValidation, type Run } from './training';
 type Of<T extends WorkerEvent['type']> = Extract<WorkerEvent, { type: T }>;
 
 export interface Generation {
+  /** The model writes too. */
+  readonly compares: boolean;
   readonly tokens: Readonly<Record<Variant, readonly StepToken[]>>;
   readonly result: Of<'generated'> | undefined;
 }
 
 export interface Evaluation {
   readonly rows: readonly EvaluationRow[];
-  readonly result: { pairs: number; plm: EvaluationScores; mixture: EvaluationScores; stopped: boolean } | undefined;
+  readonly result: { pairs: number; plm: EvaluationScores | undefined; mixture: EvaluationScores; stopped: boolean } | undefined;
 }
 
 export interface State {
@@ -103,7 +105,7 @@ function cleared(state: State, command: Command): Partial<State> {
     case 'train':
       return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined };
     case 'generate':
-      return { generation: { tokens: { plm: [], mixture: [] }, result: undefined } };
+      return { generation: { compares: command.decoding.consult === undefined, tokens: { plm: [], mixture: [] }, result: undefined } };
     case 'evaluate':
       return { evaluation: { rows: [], result: undefined }, progress: {} };
     case 'forget':

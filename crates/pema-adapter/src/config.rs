@@ -1,5 +1,6 @@
 //! The settings of an adapter and of its training.
 
+use pema_core::align::Contexts;
 use serde::{Deserialize, Serialize};
 
 use crate::local_context::PREFIX_MAX;
@@ -37,6 +38,9 @@ pub struct AdapterConfig {
     pub prefix: usize,
     /// Whether the adapter may copy tokens of the prompt. Default false, as the paper.
     pub copy: bool,
+    /// The contexts that the adapter learns from and must be given: those of its memory. Default
+    /// steps, as the paper.
+    pub contexts: Contexts,
     /// Seeds the initial weights, the order of rows and dropout. Default 0.
     pub seed: u64,
 }
@@ -57,6 +61,7 @@ impl Default for AdapterConfig {
             patience: 2,
             prefix: 0,
             copy: false,
+            contexts: Contexts::Steps,
             seed: 0,
         }
     }

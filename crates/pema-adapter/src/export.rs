@@ -2,6 +2,7 @@
 //! the adapter copies.
 
 use burn::tensor::Device;
+use pema_core::align::Contexts;
 use pema_core::id::ContentHash;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct AdapterSummary {
     pub name: String,
     /// `r`.
     pub rank: usize,
+    /// The contexts that it must be given.
+    pub contexts: Contexts,
     /// The LM head that it was trained through.
     pub head: ContentHash,
     /// The model that its memory was extracted from.
@@ -57,8 +60,8 @@ impl AdapterSummary {
     /// # Errors
     /// [`ImportError`] when the file is no adapter of this format.
     pub fn read(bytes: &[u8]) -> Result<Self, ImportError> {
-        let Document { name, rank, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
-        Ok(Self { name, rank, head, model })
+        let Document { name, rank, config, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
+        Ok(Self { name, rank, contexts: config.contexts, head, model })
     }
 }
 

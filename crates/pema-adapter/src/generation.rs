@@ -3,24 +3,27 @@
 use std::ops::ControlFlow;
 
 use pema_core::id::TokenId;
-use pema_core::sampling::Chooser;
+use pema_core::sampling::{Chooser, rule_out_repeats};
 use pema_core::schedule::GradualUnrolling;
 use pema_core::wire::frame::StepFrame;
 
-use crate::mixture::Mixer;
+use crate::mixture::{Hidden, Mixer, NotPrivate};
 use crate::tensor_file::ReadError;
 
 /// Where hidden states come from: a service's generation stream.
 #[expect(async_fn_in_trait, reason = "callers are single-threaded: a tab's worker or a block_on")]
 pub trait ContextStream {
     /// What can go wrong.
-    type Error: From<ReadError>;
+    type Error: From<ReadError> + From<NotPrivate>;
 
     /// Begins a sequence with a prompt; the frame holds `f(prompt)`.
     async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, Self::Error>;
 
     /// Appends a token; the frame holds `f` of the longer sequence.
     async fn push(&mut self, token: TokenId) -> Result<StepFrame, Self::Error>;
+
+    /// Called instead of [`Self::push`] where nothing is sent: a chance to look at other things.
+    async fn pause(&mut self) {}
 }
 
 /// What to generate.
@@ -30,12 +33,47 @@ pub struct Generation<'a> {
     pub prompt: &'a [TokenId],
     /// The adapter's weight over the steps; without it the PLM writes alone.
     pub unrolling: Option<GradualUnrolling>,
+    /// How long the PLM is asked.
+    pub consult: Consult,
     /// How tokens are chosen.
     pub chooser: Chooser,
+    /// No sequence of so many tokens is written twice; 0 allows it.
+    pub no_repeat: usize,
     /// Tokens that end the text.
     pub endings: &'a [TokenId],
     /// At most so many tokens.
     pub max_tokens: usize,
+}
+
+/// How long the PLM is asked for its distribution. Afterwards the adapter writes alone, from the
+/// prompt's context and what it has written, and nothing is told to the PLM's owner any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consult {
+    /// At every token.
+    #[default]
+    Always,
+    /// At the first so many tokens. The PLM's owner learns all of these but the last. Needs an adapter with contexts of the prompt alone.
+    First(usize),
+}
+
+impl Consult {
+    /// Private generation: the PLM gives `f(prompt)` and then nothing.
+    pub const NEVER: Self = Self::First(0);
+
+    /// Whether the PLM's owner may learn a generated token.
+    pub fn tells(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::First(tokens) => tokens > 1,
+        }
+    }
+
+    fn at(self, step: usize) -> bool {
+        match self {
+            Self::Always => true,
+            Self::First(tokens) => step < tokens,
+        }
+    }
 }
 
 /// One chosen token.
@@ -45,45 +83,65 @@ pub struct Chosen {
     pub token: TokenId,
     /// Whether it ends the text.
     pub is_end: bool,
-    /// The adapter's weight.
+    /// The adapter's weight; 1 where the PLM was not asked.
     pub lambda: f32,
     /// The adapter's probability of it, 0 where the adapter has no weight.
     pub p_pema: f32,
-    /// The PLM's.
-    pub p_plm: f32,
+    /// The PLM's, where it was asked.
+    pub p_plm: Option<f32>,
     /// The mixture's.
     pub p_mixture: f32,
 }
 
 /// Generates until an ending, the most tokens allowed, or until `on_token` breaks. An ending is
-/// shown to `on_token` and not sent to the stream, and neither is the last token.
+/// shown to `on_token` and not sent to the stream, and neither is the last token, nor any after the
+/// last one at which the PLM is asked.
 ///
 /// # Errors
-/// Those of the stream, and [`ReadError`] when the device fails.
+/// Those of the stream, [`NotPrivate`] before anything is sent when the adapter cannot do without
+/// the PLM as [`Generation::consult`] wants, and [`ReadError`] when the device fails.
 pub async fn generate<S: ContextStream>(
     stream: &mut S,
     mixer: &Mixer,
     generation: Generation<'_>,
     mut on_token: impl FnMut(Chosen) -> ControlFlow<()>,
 ) -> Result<(), S::Error> {
-    let Generation { prompt, unrolling, mut chooser, endings, max_tokens } = generation;
+    let Generation { prompt, unrolling, consult, mut chooser, no_repeat, endings, max_tokens } = generation;
+    let private = match consult {
+        Consult::Always => None,
+        Consult::First(_) => Some(mixer.private()?),
+    };
     if max_tokens == 0 {
         return Ok(());
     }
     let mut written = Vec::with_capacity(max_tokens);
-    let mut frame = stream.start(prompt).await?;
+    let first = stream.start(prompt).await?;
+    let mut current = first.h.clone();
     for step in 0..max_tokens {
-        let lambda = unrolling.as_ref().map_or(0.0, |unrolling| unrolling.lambda(step));
-        let next = mixer.distributions(&frame.h, prompt, &written, lambda).await?;
-        let token = chooser.choose(&next.mixture);
+        let (lambda, next) = match private.filter(|_| !consult.at(step)) {
+            Some(private) => (1.0, private.distributions(&first.h, prompt, &written).await?),
+            None => {
+                let lambda = unrolling.as_ref().map_or(0.0, |unrolling| unrolling.lambda(step));
+                let hidden = Hidden { prompt: &first.h, current: &current };
+                (lambda, mixer.distributions(hidden, prompt, &written, lambda).await?)
+            }
+        };
+        let mut allowed = next.mixture.clone();
+        rule_out_repeats(&mut allowed, &written, no_repeat);
+        let token = chooser.choose(&allowed);
         let is_end = endings.contains(&token);
         let [p_pema, p_plm, p_mixture] = next.of(token);
+        let p_plm = next.plm.is_some().then_some(p_plm);
         let flow = on_token(Chosen { token, is_end, lambda, p_pema, p_plm, p_mixture });
         if is_end || flow.is_break() || step + 1 == max_tokens {
             break;
         }
         written.push(token);
-        frame = stream.push(token).await?;
+        if consult.at(step + 1) {
+            current = stream.push(token).await?.h;
+        } else {
+            stream.pause().await;
+        }
     }
     Ok(())
 }

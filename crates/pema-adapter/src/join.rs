@@ -1,10 +1,10 @@
-//! Shards become a [`Memory`]: rows that meet a target token are kept, on the side of their
-//! prompt's pair.
+//! Shards become a [`Memory`]: rows that meet a target token are kept, each once, and their pairs are
+//! put on the side of their prompt.
 
 use std::sync::Arc;
 
 use half::f16;
-use pema_core::align::{AlignError, Joiner};
+use pema_core::align::{AlignError, Contexts, Joiner, RowRef};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
@@ -17,10 +17,16 @@ use crate::memory::{HostRows, Memory, MemoryError, Prompts};
 pub struct MemoryBuilder<'t> {
     joiner: Joiner<'t>,
     prompts: &'t [PromptSpec],
+    contexts: Contexts,
     d: usize,
-    /// The first prompt whose rows are for validation.
+    /// The first prompt whose pairs are for validation.
     validation_from: u32,
+    /// Rows, `[rows, d]`.
     h: Vec<f16>,
+    /// Where the last row of `h` came from.
+    last: Option<RowRef>,
+    /// Each pair's row of `h`.
+    row_of: Vec<u32>,
     y: Vec<TokenId>,
     steps: Vec<u32>,
     prompt: Vec<u32>,
@@ -31,13 +37,16 @@ pub struct MemoryBuilder<'t> {
 impl<'t> MemoryBuilder<'t> {
     /// A memory of hidden states of `d` entries; prompts from `validation_from` on are for
     /// validation.
-    pub fn new(pairs: &'t Prepared, d: usize, validation_from: u32) -> Self {
+    pub fn new(pairs: &'t Prepared, contexts: Contexts, d: usize, validation_from: u32) -> Self {
         Self {
-            joiner: Joiner::new(&pairs.targets),
+            joiner: Joiner::new(&pairs.targets, contexts),
             prompts: &pairs.prompts,
+            contexts,
             d,
             validation_from,
             h: Vec::new(),
+            last: None,
+            row_of: Vec::new(),
             y: Vec::new(),
             steps: Vec::new(),
             prompt: Vec::new(),
@@ -53,19 +62,23 @@ impl<'t> MemoryBuilder<'t> {
     pub fn add(&mut self, index: u32, shard: &Shard) -> Result<(), AlignError> {
         let joined = self.joiner.add(index, &shard.prompt, &shard.step)?;
         for (row, prompt) in joined.rows.iter().zip(&joined.prompt) {
+            if self.last != Some(*row) {
+                self.h.extend_from_slice(shard.row(row.row as usize));
+                self.last = Some(*row);
+            }
             let is_validation = *prompt >= self.validation_from;
             let side = if is_validation { &mut self.valid } else { &mut self.train };
-            side.push(self.h.len() / self.d);
-            self.h.extend_from_slice(shard.row(row.row as usize));
-            self.steps.push(shard.step[row.row as usize]);
+            side.push(self.row_of.len());
+            self.row_of.push((self.h.len() / self.d - 1) as u32);
         }
         self.y.extend(joined.y);
+        self.steps.extend(joined.step);
         self.prompt.extend(joined.prompt);
         Ok(())
     }
 
-    /// Rows joined so far.
-    pub fn rows(&self) -> usize {
+    /// Pairs of a row and a target token joined so far.
+    pub fn pairs(&self) -> usize {
         self.y.len()
     }
 
@@ -78,6 +91,7 @@ impl<'t> MemoryBuilder<'t> {
         let rows = Arc::new(HostRows::new(self.d, self.h)?);
         let tokens = self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let prompts = Prompts { tokens, of: self.prompt };
-        Ok(Memory::new(rows, self.y, self.train, self.valid)?.with_places(self.steps, prompts))
+        let memory = Memory::paired(rows, self.row_of, self.y, self.train, self.valid)?;
+        Ok(memory.with_places(self.contexts, self.steps, prompts))
     }
 }

@@ -15,7 +15,7 @@
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`].
-//! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it.
+//! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
 //!
 //! # Devices
 //!
@@ -47,12 +47,12 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{AdapterConfig, ConfigError};
 pub use copying::{CopyBatch, CopyContext};
 pub use export::{AdapterSummary, ExportError, ImportError};
-pub use generation::{Chosen, ContextStream, Generation, generate};
+pub use generation::{Chosen, Consult, ContextStream, Generation, generate};
 pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
 pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
-pub use mixture::{Distributions, Mixer};
+pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, PrivateMixer};
 pub use tensor_file::{FileError, ReadError};
 pub use train::{
     Activity, Batch, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, TrainError,

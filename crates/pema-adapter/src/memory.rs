@@ -1,10 +1,11 @@
-//! The external memory as training reads it: rows of `h`, their targets, and which row is for what.
+//! The external memory as training reads it: rows of `h`, the target tokens that each meets, and
+//! which of these pairs is for what.
 
 use std::fmt;
 use std::sync::Arc;
 
 use half::f16;
-use pema_core::align::AlignError;
+use pema_core::align::{AlignError, Contexts};
 use pema_core::id::{ContentHash, ContentHasher, TokenId};
 
 /// A source of hidden states, in host memory or behind storage.
@@ -93,14 +94,20 @@ impl<T: Copy + Into<f32>> Rows for HostRows<T> {
     }
 }
 
-/// `E = {(f(c_i), y_i)}`, divided into rows to learn from and rows to validate on.
+/// `E = {(h_i, y_i)}`, divided into pairs to learn from and pairs to validate on.
+///
+/// `h_i` is `f(c_i)`, a row for each pair, or `f(prompt)`, one row for all pairs of a prompt. Every
+/// loss is a mean over pairs, that of reconstruction too, so a row counts as often as it is met.
 #[derive(Clone)]
 pub struct Memory<R> {
     rows: R,
+    /// Each pair's row.
+    row_of: Vec<u32>,
     y: Vec<TokenId>,
     train: Vec<usize>,
     valid: Vec<usize>,
-    /// Each row's place in its target, from 0.
+    contexts: Contexts,
+    /// Each pair's place in its target, from 0.
     steps: Vec<u32>,
     prompts: Prompts,
 }
@@ -110,7 +117,7 @@ pub struct Memory<R> {
 pub(crate) struct Prompts {
     /// The tokens of each.
     pub(crate) tokens: Vec<Vec<TokenId>>,
-    /// Each row's prompt.
+    /// Each pair's prompt.
     pub(crate) of: Vec<u32>,
 }
 
@@ -118,7 +125,19 @@ impl<R: Rows> Memory<R> {
     /// `y[i]` is the target of row `i`; `train` and `valid` are row numbers, `valid` may be empty
     /// (then nothing stops a phase early).
     pub fn new(rows: R, y: Vec<TokenId>, train: Vec<usize>, valid: Vec<usize>) -> Result<Self, MemoryError> {
-        let len = rows.len();
+        let row_of = (0..rows.len() as u32).collect();
+        Self::paired(rows, row_of, y, train, valid)
+    }
+
+    /// `y[i]` meets row `row_of[i]`; `train` and `valid` are numbers of such pairs.
+    pub(crate) fn paired(
+        rows: R,
+        row_of: Vec<u32>,
+        y: Vec<TokenId>,
+        train: Vec<usize>,
+        valid: Vec<usize>,
+    ) -> Result<Self, MemoryError> {
+        let len = row_of.len();
         if y.len() != len {
             return Err(MemoryError::Targets { rows: len, targets: y.len() });
         }
@@ -128,28 +147,39 @@ impl<R: Rows> Memory<R> {
         if let Some(&index) = train.iter().chain(&valid).find(|&&index| index >= len) {
             return Err(RowsError::OutOfRange { index, len }.into());
         }
-        let steps = vec![0; len];
-        Ok(Self { rows, y, train, valid, steps, prompts: Prompts::default() })
+        let (contexts, steps) = (Contexts::default(), vec![0; len]);
+        Ok(Self { rows, row_of, y, train, valid, contexts, steps, prompts: Prompts::default() })
     }
 
-    /// Says at which step of its target each row is, so that an adapter with local context finds
-    /// the target's prefix in the rows before, and what its prompt is, so that it can copy.
-    pub(crate) fn with_places(self, steps: Vec<u32>, prompts: Prompts) -> Self {
-        Self { steps, prompts, ..self }
+    /// Says what the rows are; at which step of its target each pair is, so that an adapter with
+    /// local context finds the target's prefix in the pairs before; and what its prompt is, so that
+    /// it can copy.
+    pub(crate) fn with_places(self, contexts: Contexts, steps: Vec<u32>, prompts: Prompts) -> Self {
+        Self { contexts, steps, prompts, ..self }
     }
 
-    /// Whether every row has a prompt that is not empty.
+    /// What the rows are: an adapter's settings must say the same.
+    pub fn contexts(&self) -> Contexts {
+        self.contexts
+    }
+
+    /// Rows of `h`.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether every pair has a prompt that is not empty.
     pub(crate) fn has_prompts(&self) -> bool {
         (0..self.y.len()).all(|index| !self.prompt(index).is_empty())
     }
 
-    /// The tokens of row `index`'s prompt.
+    /// The tokens of pair `index`'s prompt.
     pub(crate) fn prompt(&self, index: usize) -> &[TokenId] {
         let prompt = self.prompts.of.get(index).and_then(|&prompt| self.prompts.tokens.get(prompt as usize));
         prompt.map_or(&[], Vec::as_slice)
     }
 
-    /// The tokens of row `index`'s target before `y[index]`.
+    /// The tokens of pair `index`'s target before `y[index]`.
     pub(crate) fn prefix(&self, index: usize) -> &[TokenId] {
         let step = self.steps.get(index).map_or(0, |step| *step as usize);
         &self.y[index.saturating_sub(step)..index]
@@ -160,12 +190,12 @@ impl<R: Rows> Memory<R> {
         self.rows.d()
     }
 
-    /// Row numbers to learn from.
+    /// Numbers of the pairs to learn from.
     pub fn train(&self) -> &[usize] {
         &self.train
     }
 
-    /// Row numbers to validate on.
+    /// Numbers of the pairs to validate on.
     pub fn valid(&self) -> &[usize] {
         &self.valid
     }
@@ -175,15 +205,16 @@ impl<R: Rows> Memory<R> {
         self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()
     }
 
-    /// `h [n, d]` (row-major) and `y [n]` of the rows to learn from.
+    /// `h [n, d]` (row-major) and `y [n]` of the pairs to learn from.
     pub fn training_rows(&self) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
         self.gather(&self.train)
     }
 
-    /// `h` (row-major) and `y` of the rows at `indices`.
+    /// `h` (row-major) and `y` of the pairs at `indices`.
     pub(crate) fn gather(&self, indices: &[usize]) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
+        let rows: Vec<usize> = indices.iter().map(|&index| self.row_of[index] as usize).collect();
         let mut h = Vec::new();
-        self.rows.gather(indices, &mut h)?;
+        self.rows.gather(&rows, &mut h)?;
         Ok((h, indices.iter().map(|&index| self.y[index]).collect()))
     }
 
@@ -197,7 +228,9 @@ impl<R: Rows> Memory<R> {
         }
         let Prompts { tokens, of } = &self.prompts;
         let tokens = self.y.iter().chain(tokens.iter().flatten()).map(|token| &token.0);
-        for number in tokens.chain(&self.steps).chain(of) {
+        // Steps have a row for each pair, and the name that they had before there were other contexts.
+        let row_of = self.row_of.iter().filter(|_| self.contexts != Contexts::Steps);
+        for number in tokens.chain(&self.steps).chain(of).chain(row_of) {
             hasher.update(&number.to_le_bytes());
         }
         hasher.finish()

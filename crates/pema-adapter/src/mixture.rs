@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
+use pema_core::align::Contexts;
 use pema_core::id::TokenId;
 use pema_core::schedule::{log_softmax, mix_log_probs};
 
@@ -19,13 +20,22 @@ pub struct Mixer {
     device: Device,
 }
 
+/// Hidden states `[d]` of one step of a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Hidden<'a> {
+    /// `f(prompt)`.
+    pub prompt: &'a [f16],
+    /// `f` of the prompt and the text so far.
+    pub current: &'a [f16],
+}
+
 /// Log-probabilities `[v]` of the next token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distributions {
     /// The adapter's; absent where it has no weight.
     pub pema: Option<Vec<f32>>,
-    /// The PLM's.
-    pub plm: Vec<f32>,
+    /// The PLM's; absent where it was not asked.
+    pub plm: Option<Vec<f32>>,
     /// `log(lambda p_pema + (1 - lambda) p_plm)`.
     pub mixture: Vec<f32>,
 }
@@ -42,31 +52,43 @@ impl Mixer {
         self.adapter.is_some()
     }
 
-    /// The distributions after the hidden state `h` `[d]` of a prompt, not empty, and the text
-    /// `written` so far, whose tokens are less than `v`. At `lambda` 0 the adapter's half of
-    /// the work is left out.
+    /// The adapter alone, which needs nothing of the PLM but `f(prompt)`.
+    ///
+    /// # Errors
+    /// [`NotPrivate`] when there is no adapter, or one that needs more.
+    pub fn private(&self) -> Result<PrivateMixer<'_>, NotPrivate> {
+        match &self.adapter {
+            None => Err(NotPrivate::NoAdapter),
+            Some(adapter) if adapter.origin().config.contexts != Contexts::Prompt => Err(NotPrivate::OfSteps),
+            Some(adapter) => Ok(PrivateMixer { mixer: self, adapter }),
+        }
+    }
+
+    /// The distributions after a prompt, not empty, and the text `written` so far, whose tokens are
+    /// less than `v`, given their hidden states. At `lambda` 0 the adapter's half of the work is left
+    /// out.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
     pub async fn distributions(
         &self,
-        h: &[f16],
+        hidden: Hidden<'_>,
         prompt: &[TokenId],
         written: &[TokenId],
         lambda: f32,
     ) -> Result<Distributions, ReadError> {
-        let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
-        let h = Tensor::<2>::from_data(TensorData::new(values, [1, h.len()]), &self.device);
+        let h = self.upload(hidden.current);
         let mut copying = None;
         let rows = match self.adapter.as_ref().filter(|_| lambda > 0.0) {
             // [2, d]: the head is read once for both.
             Some(adapter) => {
-                let h_seen = with_prefix(h.clone(), &self.head, adapter.origin().config.prefix, |_| written);
-                if let Some(copy) = &adapter.copy {
-                    let context = CopyContext::new(&self.head, &[(prompt, written)]);
-                    copying = Some(context.log_weights(copy, adapter.z(h_seen.clone())));
-                }
-                Tensor::cat(vec![h, adapter.h_pd(h_seen)], 0)
+                let h_adapter = match adapter.origin().config.contexts {
+                    Contexts::Steps => h.clone(),
+                    Contexts::Prompt => self.upload(hidden.prompt),
+                };
+                let adapted = self.adapted(adapter, h_adapter, prompt, written);
+                copying = adapted.copying;
+                Tensor::cat(vec![h, adapted.h_pd], 0)
             }
             None => h,
         };
@@ -81,8 +103,75 @@ impl Mixer {
             Some(pema) => mix_log_probs(pema, &plm, lambda),
             None => plm.clone(),
         };
-        Ok(Distributions { pema, plm, mixture })
+        Ok(Distributions { pema, plm: Some(plm), mixture })
     }
+
+    /// What the adapter makes of `h` `[1, d]` and the text so far.
+    fn adapted(&self, adapter: &Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted {
+        let h_seen = with_prefix(h, &self.head, adapter.origin().config.prefix, |_| written);
+        let copying = adapter.copy.as_ref().map(|copy| {
+            let context = CopyContext::new(&self.head, &[(prompt, written)]);
+            context.log_weights(copy, adapter.z(h_seen.clone()))
+        });
+        Adapted { h_pd: adapter.h_pd(h_seen), copying }
+    }
+
+    /// `[d] -> [1, d]` on the device.
+    fn upload(&self, h: &[f16]) -> Tensor<2> {
+        let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
+        Tensor::from_data(TensorData::new(values, [1, h.len()]), &self.device)
+    }
+}
+
+/// The adapter's half of a step, on the device.
+struct Adapted {
+    /// `[1, d]`.
+    h_pd: Tensor<2>,
+    /// `log g` and `log a`, `[1, 1 + p]`, if the adapter copies.
+    copying: Option<Tensor<2>>,
+}
+
+/// An adapter that writes from `f(prompt)` alone.
+#[derive(Clone, Copy, Debug)]
+pub struct PrivateMixer<'a> {
+    mixer: &'a Mixer,
+    adapter: &'a Adapter,
+}
+
+impl PrivateMixer<'_> {
+    /// The adapter's distribution after a prompt, not empty, with the hidden state `h_prompt` `[d]`,
+    /// and the text `written` so far, whose tokens are less than `v`. The PLM's is absent.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn distributions(
+        &self,
+        h_prompt: &[f16],
+        prompt: &[TokenId],
+        written: &[TokenId],
+    ) -> Result<Distributions, ReadError> {
+        let h = self.mixer.upload(h_prompt);
+        let Adapted { h_pd, copying } = self.mixer.adapted(self.adapter, h, prompt, written);
+        let mut pema = log_softmax(&read_f32(self.mixer.head.logits(h_pd).await?).await?);
+        if let Some(copying) = copying {
+            copy_from(prompt, &read_f32(copying).await?, &mut pema);
+        }
+        Ok(Distributions { mixture: pema.clone(), pema: Some(pema), plm: None })
+    }
+}
+
+/// Why nothing can be generated without telling it to the PLM's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPrivate {
+    /// The PLM would write alone.
+    #[error("private generation needs an adapter, and none is in use: train, import or select one")]
+    NoAdapter,
+    /// The adapter needs a context for each token.
+    #[error(
+        "this adapter needs the model's context of every token, so what it writes cannot be kept from the model's owner: \
+         train one on a memory with contexts of the prompt alone"
+    )]
+    OfSteps,
 }
 
 /// Weighs the head's log-probabilities and those of the prompt's tokens: `log g` comes first.
@@ -98,9 +187,9 @@ fn copy_from(prompt: &[TokenId], log_weights: &[f32], log_p: &mut [f32]) {
 }
 
 impl Distributions {
-    /// Probabilities of `token`: the adapter's (0 where it has no weight), the PLM's, the mixture's.
+    /// Probabilities of `token`: the adapter's, the PLM's (each 0 where it is absent), the mixture's.
     pub fn of(&self, token: TokenId) -> [f32; 3] {
         let p = |log_p: &[f32]| log_p.get(token.0 as usize).map_or(0.0, |x| x.exp());
-        [self.pema.as_deref().map_or(0.0, p), p(&self.plm), p(&self.mixture)]
+        [self.pema.as_deref().map_or(0.0, p), self.plm.as_deref().map_or(0.0, p), p(&self.mixture)]
     }
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use common::{assert_close, block_on, head, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
-use pema_adapter::{Adapter, AdapterConfig, Checkpoint, CopyBatch, HostRows, Memory, MemoryBuilder, Mixer, TrainError, Trainer};
-use pema_core::align::Targets;
+use pema_adapter::{
+    Adapter, AdapterConfig, Checkpoint, CopyBatch, Hidden, HostRows, Memory, MemoryBuilder, Mixer, TrainError, Trainer,
+};
+use pema_core::align::{Contexts, Targets};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
@@ -17,10 +19,12 @@ use pema_core::wire::PromptSpec;
 
 const V: usize = 12;
 const D: usize = 8;
+/// Hidden states that say nothing.
+const NOTHING: Hidden<'static> = Hidden { prompt: &[f16::ZERO; D], current: &[f16::ZERO; D] };
 
 /// Targets that count up, each prompt from its own number, over contexts that say nothing.
 fn counting() -> Memory<Arc<HostRows>> {
-    memory(|pair| {
+    memory(Contexts::Steps, |pair| {
         let target = (0..6).map(|i| TokenId(1 + (pair + i) % 10)).chain([TokenId(0)]);
         (vec![TokenId(11)], target.collect())
     })
@@ -28,7 +32,7 @@ fn counting() -> Memory<Arc<HostRows>> {
 
 /// Prompts in no order, and targets that repeat them.
 fn repeating() -> Memory<Arc<HostRows>> {
-    memory(|pair| {
+    memory(Contexts::Steps, |pair| {
         let words = (0..6).map(|i| TokenId(1 + (pair * 7 + i * i * (pair + 3)) % 10)).collect::<Vec<_>>();
         let prompt = [&[TokenId(11)], words.as_slice(), &[TokenId(0)]].concat();
         (prompt.clone(), prompt[1..].to_vec())
@@ -36,20 +40,22 @@ fn repeating() -> Memory<Arc<HostRows>> {
 }
 
 /// 20 pairs of a prompt and a target of 7 tokens, the last 4 for validation.
-fn memory(pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
+fn memory(contexts: Contexts, pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
     let (prompts, targets): (Vec<_>, Vec<_>) = (0..20).map(pair).unzip();
     let prompts = prompts.into_iter().map(|tokens| PromptSpec { tokens, steps: 7 }).collect();
     let pairs = Prepared { prompts, targets: Targets::new(targets, TokenId(0)).unwrap() };
-    let rows = 20 * 7;
+    let of_one = if contexts == Contexts::Prompt { 1 } else { 7 };
+    let rows = 20 * of_one;
     let shard = Shard {
         h: noise(rows * D, 1.0, 4).into_iter().map(f16::from_f32).collect(),
         hidden_size: D,
-        prompt: (0..rows as u32).map(|i| i / 7).collect(),
-        step: (0..rows as u32).map(|i| i % 7).collect(),
+        prompt: (0..rows).map(|i| (i / of_one) as u32).collect(),
+        step: (0..rows).map(|i| (i % of_one) as u32).collect(),
         token: vec![TokenId(0); rows],
     };
-    let mut builder = MemoryBuilder::new(&pairs, D, 16);
+    let mut builder = MemoryBuilder::new(&pairs, contexts, D, 16);
     builder.add(0, &shard).unwrap();
+    assert_eq!(builder.pairs(), 20 * 7);
     builder.finish().unwrap()
 }
 
@@ -157,7 +163,7 @@ fn generation_reads_the_text_so_far() {
     let mixer = mixer(trainer(config(1, false), counting()));
     let after = |token| {
         let written = [TokenId(7), TokenId(token)];
-        let next = block_on(mixer.distributions(&[f16::ZERO; D], &[TokenId(11)], &written, 1.0)).unwrap();
+        let next = block_on(mixer.distributions(NOTHING, &[TokenId(11)], &written, 1.0)).unwrap();
         next.of(TokenId(token + 1))[0]
     };
     for token in 2..6 {
@@ -170,7 +176,7 @@ fn generation_copies_from_the_prompt() {
     let mixer = mixer(trainer(config(1, true), repeating()));
     let prompt = [11, 4, 9, 2, 6, 1, 0].map(TokenId);
     for at in 1..5 {
-        let next = block_on(mixer.distributions(&[f16::ZERO; D], &prompt, &prompt[1..=at], 1.0)).unwrap();
+        let next = block_on(mixer.distributions(NOTHING, &prompt, &prompt[1..=at], 1.0)).unwrap();
         let pema = next.pema.as_ref().unwrap();
         let mass: f32 = pema.iter().map(|log_p| log_p.exp()).sum();
         assert!((mass - 1.0).abs() < 1e-4, "{mass}");

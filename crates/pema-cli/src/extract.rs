@@ -1,9 +1,10 @@
 //! `pema extract`: an external memory of the pairs' prompts, into a folder.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::Result;
-use pema_core::wire::MemoryKind;
+use clap::ValueEnum;
+use pema_core::align::Contexts;
 
 use crate::{
     client::{Client, ServiceArgs},
@@ -18,9 +19,21 @@ pub struct Args {
     service: ServiceArgs,
     #[command(flatten)]
     pairs: PairArgs,
+    /// Which contexts of the model the adapter will learn from.
+    #[arg(long, value_enum, default_value_t = ContextsArg::Steps)]
+    contexts: ContextsArg,
     /// The folder to write: model card, head, tokenizer, shards.
     #[arg(long)]
     out: PathBuf,
+}
+
+/// See [`Contexts`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ContextsArg {
+    /// After each of the model's own words: one row a token, as the paper.
+    Steps,
+    /// Of the prompt alone: one row a pair, much faster, and no target's length is told.
+    Prompt,
 }
 
 /// Extracts.
@@ -30,8 +43,20 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = client.artifact("/v1/tokenizer.json", &card.tokenizer.sha256)?;
     let folder = Folder::create(&args.out, card, &head, &tokenizer)?;
     let (prepared, _) = args.pairs.prepare(&folder)?;
-    let manifest = client.memory(&prepared.request(MemoryKind::Steps), |entry, bytes| folder.put_shard(entry, &bytes))?;
+    let contexts = match args.contexts {
+        ContextsArg::Steps => Contexts::Steps,
+        ContextsArg::Prompt => Contexts::Prompt,
+    };
+    let request = prepared.request(contexts, &folder.card)?;
+    let began = Instant::now();
+    let manifest = client.memory(&request, |entry, bytes| folder.put_shard(entry, &bytes))?;
     folder.put_manifest(&manifest)?;
-    println!("{} pairs of rows and target tokens from {} prompts", prepared.targets.pairs(), prepared.prompts.len());
+    let (prompts, pairs) = (prepared.prompts.len(), prepared.targets.pairs());
+    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
+    println!(
+        "{} rows of {prompts} prompts, {bytes} bytes, in {:.1} s; {pairs} pairs of a row and a target token",
+        manifest.rows,
+        began.elapsed().as_secs_f64()
+    );
     Ok(())
 }

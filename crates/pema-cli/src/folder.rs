@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
+    align::Contexts,
     memory::Shard,
     prepare::Prepared,
     text::Tokenizer,
@@ -64,12 +65,21 @@ impl Folder {
         write(&self.path.join("memory.json"), &serde_json::to_vec_pretty(manifest)?)
     }
 
+    /// What the memory's rows are.
+    pub fn contexts(&self) -> Result<Contexts> {
+        Ok(Contexts::of(self.manifest()?.kind)?)
+    }
+
+    fn manifest(&self) -> Result<MemoryManifest> {
+        read_json(&self.path.join("memory.json"))
+    }
+
     /// Joins the memory with the same pairs; prompts from `validation_from` on are
     /// for validation.
     pub fn memory(&self, pairs: &Prepared, validation_from: u32) -> Result<Memory<Arc<HostRows>>> {
-        let manifest: MemoryManifest = read_json(&self.path.join("memory.json"))?;
+        let manifest = self.manifest()?;
         let d = self.card.hidden_size as usize;
-        let mut builder = MemoryBuilder::new(pairs, d, validation_from);
+        let mut builder = MemoryBuilder::new(pairs, Contexts::of(manifest.kind)?, d, validation_from);
         for entry in &manifest.shards {
             let bytes = read(&self.path.join(entry.sha256.as_str()))?;
             builder.add(entry.index, &Shard::open(&bytes, entry, d)?)?;

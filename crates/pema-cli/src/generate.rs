@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use futures::executor::block_on;
-use pema_adapter::{Adapter, Generation, Mixer, generate};
+use pema_adapter::{Adapter, Consult, Generation, Mixer, generate};
 use pema_core::{
     data::Template,
     id::TokenId,
@@ -36,14 +36,39 @@ pub struct MixtureArgs {
     #[command(flatten)]
     format: FormatArgs,
     /// How the adapter's weight falls with the steps.
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Quadratic)]
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
     schedule: ScheduleArg,
     /// The adapter's weight at the first step, in [0, 1].
     #[arg(long, default_value_t = 0.7)]
     lambda_max: f32,
+    /// No sequence of so many tokens is written twice; 0 allows it.
+    #[arg(long, default_value_t = 4)]
+    no_repeat: usize,
     /// At most so many tokens.
     #[arg(long, default_value_t = 64)]
     max_tokens: usize,
+    /// Ask the model for the prompt's context and tell it nothing of what is generated: the adapter
+    /// writes alone. It must have been trained on contexts of the prompt alone.
+    #[arg(long, conflicts_with = "consult")]
+    private: bool,
+    /// Ask the model at the first so many tokens alone, which tells it all of these but the last.
+    #[arg(long)]
+    consult: Option<usize>,
+}
+
+impl MixtureArgs {
+    fn consult(&self) -> Consult {
+        match (self.private, self.consult) {
+            (true, _) => Consult::NEVER,
+            (false, Some(tokens)) => Consult::First(tokens),
+            (false, None) => Consult::Always,
+        }
+    }
+
+    /// Whether the model may write too: what it writes goes through its owner's hands.
+    fn compares(&self) -> bool {
+        self.consult() == Consult::Always
+    }
 }
 
 /// See [`Schedule`].
@@ -76,17 +101,21 @@ pub struct EvaluateArgs {
     limit: usize,
 }
 
-/// Prints the model's and the mixture's continuation of one input.
+/// Prints the model's and the mixture's continuation of one input; the mixture's alone if the model
+/// is not to learn it.
 pub fn run_generate(args: &GenerateArgs) -> Result<()> {
     let mut writer = Writer::open(&args.mixture)?;
-    println!("PLM:     {}", writer.write(&args.input, false)?);
-    if writer.mixer.has_adapter() {
+    if args.mixture.compares() {
+        println!("PLM:     {}", writer.write(&args.input, false)?);
+    }
+    if writer.mixer.has_adapter() || !args.mixture.compares() {
         println!("mixture: {}", writer.write(&args.input, true)?);
     }
     Ok(())
 }
 
-/// Prints both outputs for test pairs, and their scores.
+/// Prints both outputs for test pairs, and their scores; the mixture's alone if the model is not to
+/// learn it.
 pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
     let mut writer = Writer::open(&args.mixture)?;
     ensure!(writer.mixer.has_adapter(), "there is nothing to compare: name an adapter with --adapter");
@@ -94,14 +123,17 @@ pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
     pairs.truncate(args.limit);
     let (mut plm, mut mixture, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for pair in pairs {
-        plm.push(writer.write(&pair.input, false)?);
-        mixture.push(writer.write(&pair.input, true)?);
         println!("\ninput:   {}\ntarget:  {}", pair.input, pair.target);
-        println!("PLM:     {:?}\nmixture: {:?}", plm[plm.len() - 1], mixture[mixture.len() - 1]);
+        if args.mixture.compares() {
+            plm.push(writer.write(&pair.input, false)?);
+            println!("PLM:     {:?}", plm[plm.len() - 1]);
+        }
+        mixture.push(writer.write(&pair.input, true)?);
+        println!("mixture: {:?}", mixture[mixture.len() - 1]);
         targets.push(pair.target);
     }
     println!();
-    for (name, outputs) in [("PLM", &plm), ("mixture", &mixture)] {
+    for (name, outputs) in [("PLM", &plm), ("mixture", &mixture)].into_iter().filter(|(_, outputs)| !outputs.is_empty()) {
         let chrf = metrics::chrf(outputs, &targets)?;
         let bleu = metrics::bleu(outputs, &targets)?;
         println!("{name}: chrF {chrf:.2}, BLEU {bleu:.2} on {} pairs", targets.len());
@@ -145,8 +177,10 @@ impl<'a> Writer<'a> {
         let generation = Generation {
             prompt: &prompt,
             unrolling: mixed.then_some(unrolling),
+            consult: if mixed { self.args.consult() } else { Consult::Always },
             chooser: Chooser::Greedy,
             endings: &card.end_of_generation,
+            no_repeat: self.args.no_repeat,
             max_tokens: self.args.max_tokens,
         };
         let mut written: Vec<TokenId> = Vec::new();

@@ -20,7 +20,7 @@ pub struct Args {
     from: PathBuf,
     #[command(flatten)]
     pairs: PairArgs,
-    /// Settings as JSON, such as '{"rank": 128, "alpha": 128}'.
+    /// Settings as JSON, such as '{"rank": 128, "alpha": 128}'; the contexts are the memory's.
     #[arg(long, default_value = "{}")]
     settings: String,
     /// The adapter's name, for people.
@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(&args.from)?;
     let (prepared, validation_from) = args.pairs.prepare(&folder)?;
     let memory = folder.memory(&prepared, validation_from)?;
-    println!("{} rows to learn from, {} to validate on", memory.train().len(), memory.valid().len());
+    let config = AdapterConfig { contexts: memory.contexts(), ..config };
+    println!("{} pairs of a row and a target token to learn from, {} to validate on", memory.train().len(), memory.valid().len());
     let head = folder.head(&device)?;
     let mut trainer = Trainer::new(config, memory, head, folder.card.model.clone(), device)?;
     let began = Instant::now();

@@ -1,4 +1,5 @@
-//! Every method and every sweep of `pema eval`, on a handful of pairs of the real default model.
+//! Every method and every sweep of `pema eval`, and contexts of the prompt alone from extraction to
+//! private generation, on a handful of pairs of the real default model.
 
 use std::{
     io::{BufRead, BufReader},
@@ -95,6 +96,49 @@ fn every_method_is_measured_on_one_memory() {
         rows.map(|row| (row["label"].clone(), row["perplexity"].clone(), row["p"].clone())).collect::<Vec<_>>()
     };
     assert_eq!(numbers(&first), numbers(&second));
+}
+
+#[test]
+fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("service"));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (test, train) = (sample("test"), sample("train"));
+    let pairs = ["--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let at_service = ["--service", &service.url];
+    let adapter = |contexts: &str| {
+        let memory = path(contexts);
+        let extract = ["extract", "--out", &memory, "--contexts", contexts];
+        let said = pema(&[&extract[..], &at_service, &pairs].concat()).unwrap();
+        assert_eq!(said.starts_with("8 rows of 8 prompts"), contexts == "prompt", "{said}");
+        let file = path(&format!("{contexts}.safetensors"));
+        pema(&[&["train", "--from", &memory, "--settings", SETTINGS, "--out", &file][..], &pairs].concat()).unwrap();
+        (memory, file)
+    };
+    let write = |(memory, file): &(String, String), how: &[&str]| {
+        let generate =
+            ["generate", "gotta run", "--from", memory, "--adapter", file, "--max-tokens", "4", "--template", TEMPLATE];
+        pema(&[&generate[..], &at_service, how].concat())
+    };
+    let (of_prompts, of_steps) = (adapter("prompt"), adapter("steps"));
+    let both = write(&of_prompts, &[]).unwrap();
+    assert!(both.contains("PLM:") && both.contains("mixture:"), "{both}");
+    for how in [&["--private"][..], &["--consult", "2"]] {
+        let alone = write(&of_prompts, how).unwrap();
+        assert!(!alone.contains("PLM:") && alone.contains("mixture:"), "{alone}");
+        let refused = write(&of_steps, how).unwrap_err();
+        assert!(refused.contains("contexts of the prompt alone"), "{refused}");
+    }
+
+    let (memory, out) = (of_prompts.0, path("out"));
+    let measure = ["eval", "--from", &memory, "--test", &test, "--test-limit", "2", "--settings", SETTINGS];
+    let how = ["--out", &out, "--methods", "plm,knn,copy", "--disclose-targets"];
+    pema(&[&measure[..], &how, &at_service, &pairs].concat()).unwrap();
+    let report = report(Path::new(&out));
+    assert_eq!((report["contexts"].as_str(), report["memory_rows"].as_u64()), (Some("prompt"), Some(8)));
+    assert_eq!(report["rows"].as_array().unwrap().len(), 2 + 2 * 3);
+    let markdown = std::fs::read_to_string(Path::new(&out).join("report.md")).unwrap();
+    assert!(markdown.contains("contexts of the prompt alone, 8 rows"), "{markdown}");
 }
 
 #[test]

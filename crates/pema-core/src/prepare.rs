@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    align::{AlignError, Targets, step_budget},
+    align::{AlignError, Contexts, Targets, step_budget},
     data::{Pair, Template},
     id::TokenId,
     text::{TextError, Tokenizer},
@@ -65,7 +65,7 @@ pub enum PrepareError {
     },
     /// More than the service extracts at once.
     #[error(
-        "these are {prompts} prompts with {rows} rows, and the service accepts {max_prompts} prompts and {max_rows} rows: use fewer pairs"
+        "these are {prompts} prompts with {rows} rows, and the service accepts {max_prompts} prompts and {max_rows} rows: use fewer pairs, or contexts of the prompt alone, one row each"
     )]
     TooMany {
         /// Prompts.
@@ -76,6 +76,12 @@ pub enum PrepareError {
         max_prompts: u32,
         /// The limit on rows.
         max_rows: u64,
+    },
+    /// Contexts that the service does not give.
+    #[error("the service extracts no memories of kind {kind:?}: choose other contexts")]
+    NotOffered {
+        /// What they would need.
+        kind: MemoryKind,
     },
     /// A target without its end.
     #[error(transparent)]
@@ -106,22 +112,41 @@ impl Prepared {
             targets.push(target);
         }
         let prepared = Self { prompts, targets: Targets::new(targets, card.eos)? };
-        prepared.check_amount(card)?;
+        // The contexts with the fewest rows; a request for others is checked when it is made.
+        prepared.check_amount(Contexts::Prompt, card)?;
         Ok(prepared)
     }
 
-    /// Rows that the service will be asked for: step budgets added up.
-    pub fn rows(&self) -> u64 {
-        self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum()
+    /// Rows that the service will be asked for: step budgets added up, or one a prompt.
+    pub fn rows(&self, contexts: Contexts) -> u64 {
+        match contexts {
+            Contexts::Steps => self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum(),
+            Contexts::Prompt => self.prompts.len() as u64,
+        }
     }
 
-    /// The request for the memory of these prompts.
-    pub fn request(&self, kind: MemoryKind) -> CreateMemory {
-        CreateMemory { kind, prompts: self.prompts.clone() }
+    /// The request for the memory of these prompts. With [`Contexts::Prompt`] it tells no step
+    /// budget: nothing of the targets but their number.
+    ///
+    /// # Errors
+    /// [`PrepareError::NotOffered`] when the service does not extract such contexts,
+    /// [`PrepareError::TooMany`] when it does not extract so much at once.
+    pub fn request(&self, contexts: Contexts, card: &ModelCard) -> Result<CreateMemory, PrepareError> {
+        let kind = contexts.kind();
+        if !card.memory_kinds.contains(&kind) {
+            return Err(PrepareError::NotOffered { kind });
+        }
+        self.check_amount(contexts, card)?;
+        let steps = |prompt: &PromptSpec| match contexts {
+            Contexts::Steps => prompt.steps,
+            Contexts::Prompt => 0,
+        };
+        let prompts = self.prompts.iter().map(|prompt| PromptSpec { tokens: prompt.tokens.clone(), steps: steps(prompt) });
+        Ok(CreateMemory { kind, prompts: prompts.collect() })
     }
 
-    fn check_amount(&self, card: &ModelCard) -> Result<(), PrepareError> {
-        let (prompts, rows) = (self.prompts.len(), self.rows());
+    fn check_amount(&self, contexts: Contexts, card: &ModelCard) -> Result<(), PrepareError> {
+        let (prompts, rows) = (self.prompts.len(), self.rows(contexts));
         let (max_prompts, max_rows) = (card.limits.max_prompts, card.limits.max_rows);
         if prompts as u64 > u64::from(max_prompts) || rows > max_rows {
             return Err(PrepareError::TooMany { prompts, rows, max_prompts, max_rows });
@@ -152,4 +177,62 @@ pub fn prompt_tokens(
         return Err(PrepareError::PromptTooLong { place: place(), tokens: tokens.len(), most });
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ContentHash;
+    use crate::wire::{Artifact, Limits, WIRE_VERSION};
+
+    const EOS: TokenId = TokenId(0);
+
+    /// Of a service that extracts up to 40 rows of these kinds.
+    fn card(memory_kinds: Vec<MemoryKind>) -> ModelCard {
+        let artifact = Artifact { sha256: ContentHash::of(b""), bytes: 0 };
+        let limits =
+            Limits { max_prompts: 10, max_prompt_tokens: 10, max_steps: 64, max_rows: 40, max_body_bytes: 1000, max_streams: 1 };
+        ModelCard {
+            wire_version: WIRE_VERSION,
+            name: "test".to_owned(),
+            hidden_size: 8,
+            vocab_size: 10,
+            logit_scale: 1.0,
+            logit_softcap: None,
+            context_length: 100,
+            bos: None,
+            eos: EOS,
+            end_of_generation: vec![EOS],
+            model: ContentHash::of(b""),
+            head: artifact.clone(),
+            tokenizer: artifact,
+            memory_kinds,
+            logits_modes: Vec::new(),
+            limits,
+        }
+    }
+
+    fn three_pairs() -> Prepared {
+        let prompts = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 16 }).collect();
+        Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 3], EOS).unwrap() }
+    }
+
+    #[test]
+    fn a_request_for_contexts_of_the_prompt_alone_tells_no_budget() {
+        let request = three_pairs().request(Contexts::Prompt, &card(vec![MemoryKind::Prompt])).unwrap();
+        assert_eq!(request.kind, MemoryKind::Prompt);
+        let expected = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 0 });
+        assert_eq!(request.prompts, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_request_is_within_what_the_service_extracts() {
+        let both = card(vec![MemoryKind::Steps, MemoryKind::Prompt]);
+        let pairs = three_pairs();
+        assert_eq!((pairs.rows(Contexts::Steps), pairs.rows(Contexts::Prompt)), (48, 3));
+        assert!(pairs.request(Contexts::Prompt, &both).is_ok());
+        assert!(matches!(pairs.request(Contexts::Steps, &both), Err(PrepareError::TooMany { rows: 48, .. })));
+        let refused = pairs.request(Contexts::Prompt, &card(vec![MemoryKind::Steps]));
+        assert!(matches!(refused, Err(PrepareError::NotOffered { kind: MemoryKind::Prompt })));
+    }
 }

@@ -165,12 +165,12 @@ mod tests {
             (0..6).filter(|&id| log_p[id] == f32::NEG_INFINITY).collect::<Vec<_>>()
         };
         assert_eq!(ruled_out(&[1, 2, 3, 1, 2, 4, 1, 2], 3), [3, 4]);
-        assert_eq!(ruled_out(&[1, 2, 3, 1, 2], 0), []);
+        assert!(ruled_out(&[1, 2, 3, 1, 2], 0).is_empty());
         assert_eq!(ruled_out(&[1, 3], 1), [1, 3]);
-        assert_eq!(ruled_out(&[1, 2], 3), []);
-        assert_eq!(ruled_out(&[], 1), []);
+        assert!(ruled_out(&[1, 2], 3).is_empty());
+        assert!(ruled_out(&[], 1).is_empty());
         // Outside the distribution: nothing to rule out.
-        assert_eq!(ruled_out(&[9, 9, 9], 2), []);
+        assert!(ruled_out(&[9, 9, 9], 2).is_empty());
     }
 
     #[test]

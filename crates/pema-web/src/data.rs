@@ -1,6 +1,7 @@
 //! The user's pairs, as prompts for the service and targets that stay here.
 
 use pema_core::{
+    align::Contexts,
     data::{Columns, Format, Pair, Split, Template, column_names, import},
     id::TokenId,
     prepare::{Prepared, prompt_tokens},
@@ -11,7 +12,7 @@ use pema_core::{
 use crate::{
     error::TabError,
     page::Page,
-    protocol::{Command, DataFile, DataSummary, Event, PairPreview},
+    protocol::{Command, DataFile, DataSummary, Event, MemoryEstimate, PairPreview},
     session::State,
 };
 
@@ -38,6 +39,11 @@ impl Data {
     pub fn prompt_of(&self, input: &str, tokenizer: &Tokenizer, card: &ModelCard) -> Result<Vec<TokenId>, TabError> {
         Ok(prompt_tokens(input, "the input", &self.template, tokenizer, card)?)
     }
+}
+
+/// Bytes of one row of a memory: `h` and three columns.
+pub(crate) fn row_bytes(card: &ModelCard) -> u64 {
+    u64::from(card.hidden_size) * 2 + 12
 }
 
 /// Lists a file's columns.
@@ -68,14 +74,18 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
     let validation_from = learn.len() as u32;
     let all: Vec<Pair> = learn.into_iter().chain(validate).collect();
     let prepared = Prepared::new(&all, &template, &connection.tokenizer, &connection.card)?;
+    let estimate = |contexts| {
+        let rows = prepared.rows(contexts) as f64;
+        MemoryEstimate { rows, bytes: rows * row_bytes(&connection.card) as f64 }
+    };
     let data = DataSummary {
         train: validation_from,
         validation: all.len() as u32 - validation_from,
         test: test.len() as u32,
         target_tokens: prepared.targets.pairs() as u32,
         prompt_tokens: prepared.prompts.iter().map(|prompt| prompt.tokens.len() as u32).sum(),
-        requested_rows: prepared.rows() as u32,
-        estimated_bytes: prepared.rows() as f64 * f64::from(connection.card.hidden_size * 2 + 12),
+        memory_of_steps: estimate(Contexts::Steps),
+        memory_of_prompts: estimate(Contexts::Prompt),
         preview: preview(&all, &template, &prepared),
     };
     state.data = Some(Data {

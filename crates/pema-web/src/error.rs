@@ -120,6 +120,9 @@ pub enum TabError {
     /// The device lost its work.
     #[error("{0}: reload the page, and choose the CPU if it fails again; what is stored is kept")]
     Device(#[from] pema_adapter::ReadError),
+    /// An adapter that cannot write without the model.
+    #[error(transparent)]
+    NotPrivate(#[from] pema_adapter::NotPrivate),
     /// Sampling settings out of range.
     #[error(transparent)]
     Sampling(#[from] pema_core::sampling::SamplingError),
@@ -190,6 +193,7 @@ impl TabError {
             Self::Export(_) => "export",
             Self::Metrics(_) => "metrics",
             Self::Device(_) => "device",
+            Self::NotPrivate(_) => "not-private",
             Self::NoWebGpu(_) => "no-webgpu",
             Self::StorageFull => "storage-full",
             Self::StorageLocked(_) => "storage-locked",

@@ -10,7 +10,8 @@ use crate::{
     session::State,
 };
 
-/// Evaluates the first `limit` test pairs, with the model alone and with the mixture.
+/// Evaluates the first `limit` test pairs, with the model alone and with the mixture; with the mixture
+/// alone if the model is not to learn it.
 pub(crate) async fn evaluate(state: &mut State, page: &Page, decoding: &Decoding, limit: usize) -> Result<(), TabError> {
     let pairs: Vec<_> = state.data()?.test.iter().take(limit).cloned().collect();
     if pairs.is_empty() {
@@ -23,22 +24,26 @@ pub(crate) async fn evaluate(state: &mut State, page: &Page, decoding: &Decoding
     let (mut plm, mut mixture, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for (index, pair) in pairs.iter().enumerate() {
         page.progress(Stage::Evaluation, index as u64, pairs.len() as u64, "pairs");
-        let alone = generator.write(&pair.input, Variant::Plm, drop).await?;
+        let alone = match generator.compares() {
+            true => Some(generator.write(&pair.input, Variant::Plm, drop).await?),
+            false => None,
+        };
         let mixed = generator.write(&pair.input, Variant::Mixture, drop).await?;
-        if alone.stopped || mixed.stopped {
+        if mixed.stopped || alone.as_ref().is_some_and(|alone| alone.stopped) {
             break;
         }
+        let alone = alone.map(|alone| alone.text);
         page.post(&Event::Evaluating {
             row: EvaluationRow {
                 index: index as u32,
                 of: pairs.len() as u32,
                 input: pair.input.clone(),
                 target: pair.target.clone(),
-                plm: alone.text.clone(),
+                plm: alone.clone(),
                 mixture: mixed.text.clone(),
             },
         });
-        plm.push(alone.text);
+        plm.extend(alone);
         mixture.push(mixed.text);
         targets.push(pair.target.clone());
     }
@@ -47,7 +52,7 @@ pub(crate) async fn evaluate(state: &mut State, page: &Page, decoding: &Decoding
     }
     page.post(&Event::Evaluated {
         pairs: targets.len() as u32,
-        plm: scores(&plm, &targets)?,
+        plm: generator.compares().then(|| scores(&plm, &targets)).transpose()?,
         mixture: scores(&mixture, &targets)?,
         stopped: targets.len() < pairs.len(),
     });

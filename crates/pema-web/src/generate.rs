@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use pema_adapter::{Chosen, Generation, Mixer};
+use pema_adapter::{Chosen, Consult, Generation, Mixer};
 use pema_core::{
     sampling::{Chooser, Sampling},
     schedule::{GradualUnrolling, Schedule},
@@ -51,13 +51,22 @@ impl<'a> Generator<'a> {
         let mixer = Mixer::new(head, adapter, device);
         let state: &'a State = state;
         let connection = state.connection()?;
-        let stream = GenerationStream::open(page, &connection.service, connection.card.hidden_size as usize)?;
+        if decoding.consult.is_some() {
+            mixer.private()?;
+        }
+        let d = connection.card.hidden_size as usize;
+        let stream = GenerationStream::open(page, &connection.service, d, consult(decoding))?;
         Ok(Self { page, card: &connection.card, tokenizer: &connection.tokenizer, mixer, stream, data: state.data()?, decoding })
     }
 
     /// Whether there is a mixture at all.
     pub fn has_adapter(&self) -> bool {
         self.mixer.has_adapter()
+    }
+
+    /// Whether the model writes too, for comparison: what it writes goes through its owner's hands.
+    pub fn compares(&self) -> bool {
+        self.decoding.consult.is_none()
     }
 
     /// Writes the continuation of `input`'s prompt; `on_token` sees each token.
@@ -71,8 +80,13 @@ impl<'a> Generator<'a> {
         let generation = Generation {
             prompt: &prompt,
             unrolling: (variant == Variant::Mixture).then(|| self.unrolling(input)).transpose()?,
+            consult: match variant {
+                Variant::Plm => Consult::Always,
+                Variant::Mixture => consult(self.decoding),
+            },
             chooser: Chooser::new(self.decoding.sampling.map(Into::into))?,
             endings: &self.card.end_of_generation,
+            no_repeat: self.decoding.no_repeat as usize,
             max_tokens: self.room(prompt.len()),
         };
         let mut decoder = StreamDecoder::default();
@@ -121,24 +135,32 @@ impl<'a> Generator<'a> {
     }
 }
 
+fn consult(decoding: &Decoding) -> Consult {
+    decoding.consult.map_or(Consult::Always, |tokens| Consult::First(tokens as usize))
+}
+
 impl From<crate::protocol::Sampling> for Sampling {
     fn from(s: crate::protocol::Sampling) -> Self {
         Self { temperature: s.temperature, top_k: s.top_k as usize, top_p: s.top_p, seed: s.seed.into() }
     }
 }
 
-/// Generates for one input, with the model alone and with the mixture.
+/// Generates for one input, with the model alone and with the mixture; with the mixture alone if the
+/// model is not to learn it.
 pub(crate) async fn generate(state: &mut State, page: &Page, input: &str, decoding: &Decoding) -> Result<(), TabError> {
     let mut generator = Generator::open(state, page, decoding).await?;
     let show = |variant| move |token| page.post(&Event::Token { variant, token });
-    let plm = generator.write(input, Variant::Plm, show(Variant::Plm)).await?;
-    let mut stopped = plm.stopped;
-    let mut mixture = None;
+    let (mut plm, mut mixture, mut stopped) = (None, None, false);
+    if generator.compares() {
+        let written = generator.write(input, Variant::Plm, show(Variant::Plm)).await?;
+        stopped = written.stopped;
+        plm = Some(written.text);
+    }
     if generator.has_adapter() && !stopped {
         let written = generator.write(input, Variant::Mixture, show(Variant::Mixture)).await?;
         stopped = written.stopped;
         mixture = Some(written.text);
     }
-    page.post(&Event::Generated { plm: plm.text, mixture, stopped });
+    page.post(&Event::Generated { plm, mixture, stopped });
     Ok(())
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use pema_adapter::{HostRows, MemoryBuilder};
 use pema_core::{
+    align::Contexts,
     id::{ContentHash, MemoryId},
     memory::Shard,
-    wire::{CreateMemory, MemoryKind, MemoryManifest, MemoryState, ModelCard, ShardEntry},
+    wire::{CreateMemory, MemoryManifest, MemoryState, ModelCard, ShardEntry},
 };
 
 use crate::{
-    data::Data,
+    data::{Data, row_bytes},
     error::TabError,
     page::Page,
     protocol::{Event, MemorySummary, Stage},
@@ -40,18 +41,19 @@ pub(crate) struct Memory {
 }
 
 /// Has the memory of the loaded data extracted, downloaded and joined.
-pub(crate) async fn download(state: &mut State, page: &Page) -> Result<(), TabError> {
+pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts) -> Result<(), TabError> {
     let store = state.store()?;
     let (connection, data) = (state.connection()?, state.data()?);
-    let request = data.prepared.request(MemoryKind::Steps);
-    let body = serde_json::to_string(&request).map_err(|error| TabError::Setting(error.to_string()))?;
     let card = &connection.card;
+    let request = data.prepared.request(contexts, card)?;
+    let body = serde_json::to_string(&request).map_err(|error| TabError::Setting(error.to_string()))?;
     let (bytes, most) = (body.len(), card.limits.max_body_bytes);
     if bytes as u64 > most {
         return Err(TabError::TooManyBytes { bytes, most });
     }
     let key = ContentHash::of(format!("{}\n{body}", card.model).as_bytes()).as_str()[..32].to_owned();
-    let job = Job { page, service: &connection.service, store: &store, card, folder: format!("memories/{key}") };
+    let folder = format!("memories/{key}");
+    let job = Job { page, service: &connection.service, store: &store, card, contexts, folder };
     let (manifest, cached) = match job.stored().await? {
         Some(manifest) => (manifest, true),
         None => (job.fetch(&body, &request, &key).await?, false),
@@ -59,6 +61,8 @@ pub(crate) async fn download(state: &mut State, page: &Page) -> Result<(), TabEr
     let rows = job.join(&manifest, data).await?;
     page.post(&Event::MemoryReady {
         memory: MemorySummary {
+            contexts: contexts.into(),
+            rows: rows.rows() as f64,
             train_rows: rows.train().len() as u32,
             validation_rows: rows.valid().len() as u32,
             bytes: manifest.shards.iter().map(|shard| shard.bytes).sum::<u64>() as f64,
@@ -78,6 +82,7 @@ struct Job<'a> {
     service: &'a Service,
     store: &'a Store,
     card: &'a ModelCard,
+    contexts: Contexts,
     folder: String,
 }
 
@@ -129,17 +134,18 @@ impl Job<'_> {
     }
 
     fn check(&self, manifest: &MemoryManifest) -> Result<(), TabError> {
-        if manifest.model == self.card.model && manifest.hidden_size == self.card.hidden_size {
-            return Ok(());
-        }
-        let detail = "its memory is of another model than its model card: connect again".to_owned();
+        let of_model = manifest.model == self.card.model && manifest.hidden_size == self.card.hidden_size;
+        let detail = match of_model && manifest.kind == self.contexts.kind() {
+            true => return Ok(()),
+            false if of_model => "its memory is of another kind than the one asked for".to_owned(),
+            false => "its memory is of another model than its model card: connect again".to_owned(),
+        };
         Err(TabError::NotPema { origin: self.service.origin().to_owned(), detail })
     }
 
     async fn fetch_shards(&self, manifest: &MemoryManifest) -> Result<(), TabError> {
-        let row_bytes = u64::from(self.card.hidden_size) * 2 + 12;
         self.page.progress(Stage::Extraction, manifest.rows_done, manifest.rows, "rows");
-        let total = manifest.rows * row_bytes;
+        let total = manifest.rows * row_bytes(self.card);
         let mut done = 0;
         for entry in &manifest.shards {
             if !self.has(entry).await? {
@@ -178,7 +184,7 @@ impl Job<'_> {
     /// Reads every shard, checks it and joins it; an altered one is removed.
     async fn join(&self, manifest: &MemoryManifest, data: &Data) -> Result<Rows, TabError> {
         let d = self.card.hidden_size as usize;
-        let mut builder = MemoryBuilder::new(&data.prepared, d, data.validation_from);
+        let mut builder = MemoryBuilder::new(&data.prepared, self.contexts, d, data.validation_from);
         for entry in &manifest.shards {
             let path = self.shard_path(entry);
             let bytes = self.store.read(&path).await?.unwrap_or_default();
@@ -189,7 +195,7 @@ impl Job<'_> {
                     return Err(error.into());
                 }
             }
-            self.page.progress(Stage::Join, builder.rows() as u64, data.prepared.targets.pairs() as u64, "rows");
+            self.page.progress(Stage::Join, builder.pairs() as u64, data.prepared.targets.pairs() as u64, "pairs");
         }
         Ok(builder.finish()?)
     }

@@ -85,14 +85,17 @@ async fn open_trainer(
     let ((_, device), pool) = (state.device()?, state.pool()?);
     let memory = state.memory.as_ref().ok_or(NO_MEMORY)?;
     if run.as_ref().is_some_and(|run| run.memory != memory.key) {
-        return Err(TabError::NotYet("the stopped run learns from other data: load that data and its memory first"));
+        return Err(TabError::NotYet(
+            "the stopped run learns from another memory: load its data, and download its contexts, first",
+        ));
     }
     let rows = memory.rows.clone();
     let connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
     let head = connection.head(store, &device, pool).await?.clone();
     match run {
         None => {
-            let trainer = Trainer::new(config(&settings), rows, head, card.model.clone(), device)?;
+            let config = AdapterConfig { contexts: rows.contexts(), ..config(&settings) };
+            let trainer = Trainer::new(config, rows, head, card.model.clone(), device)?;
             Ok((settings, trainer))
         }
         Some(run) => {
@@ -103,6 +106,7 @@ async fn open_trainer(
     }
 }
 
+/// The settings but for the contexts, which are the memory's.
 fn config(settings: &TrainSettings) -> AdapterConfig {
     AdapterConfig {
         rank: settings.rank as usize,
@@ -119,6 +123,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         prefix: settings.prefix as usize,
         copy: settings.copy,
         seed: settings.seed.into(),
+        ..AdapterConfig::default()
     }
 }
 

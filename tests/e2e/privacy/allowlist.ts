@@ -13,8 +13,13 @@ export interface ExpectedPrompt {
   readonly steps: readonly number[];
 }
 
+/** Kinds of memory that a tab asks for. */
+export type Kind = 'steps' | 'prompt';
+
 /** What this run may send to the service. */
 export interface Allowed extends Origins {
+  /** The kind that was chosen. Contexts of the prompt alone have no step budgets, which are 0 then. */
+  readonly kind: Kind;
   readonly prompts: readonly ExpectedPrompt[];
   /** Hash of the model, from its card. */
   readonly model: string;
@@ -56,18 +61,19 @@ function ofExchange({ request, messages }: Exchange, allowed: Allowed): string[]
 }
 
 interface MemoryRequest {
+  readonly kind: Kind;
   readonly prompts: readonly { readonly tokens: readonly number[]; readonly steps: number }[];
 }
 
-function ofMemory(request: Request, { prompts, model }: Allowed): string[] {
+function ofMemory(request: Request, { kind, prompts, model }: Allowed): string[] {
   const body = parseMemory(request.body);
   if (!('prompts' in body)) return [body.problem];
-  const found: string[] = [];
+  const found: string[] = body.kind === kind ? [] : [`a memory of ${body.kind} where ${kind} were chosen`];
   const expected = new Map(prompts.map((prompt) => [JSON.stringify(prompt.tokens), prompt]));
   for (const { tokens, steps } of body.prompts) {
     const prompt = expected.get(JSON.stringify(tokens));
     if (!prompt) found.push(`the prompt ${JSON.stringify(tokens)} is no input in the template`);
-    else if (!prompt.steps.includes(steps)) found.push(`a budget of ${steps} steps is not the target's, rounded up to a bucket`);
+    else if (kind === 'steps' && !prompt.steps.includes(steps)) found.push(`a budget of ${steps} steps is not the target's, rounded up to a bucket`);
   }
   // Anything else than a function of the body could carry something.
   const digest = createHash('sha256').update(`${model}\n`).update(request.body).digest('hex').slice(0, 32);
@@ -87,15 +93,16 @@ function parseMemory(bytes: Buffer): MemoryRequest | { readonly problem: string 
   if (JSON.stringify(value) !== bytes.toString('utf8')) return { problem: 'the body has another form than the wire type' };
   if (!hasFields(value, 'kind', 'prompts')) return { problem: 'the body has not exactly the fields kind and prompts' };
   const { kind, prompts } = value;
-  if (kind !== 'steps' || !Array.isArray(prompts)) return { problem: 'kind or prompts have other values than they may' };
-  return prompts.every(isPrompt) ? { prompts } : { problem: 'a prompt has not exactly the fields tokens and steps, bucketed' };
+  if ((kind !== 'steps' && kind !== 'prompt') || !Array.isArray(prompts)) return { problem: 'kind or prompts have other values than they may' };
+  const fits = (prompt: unknown): prompt is MemoryRequest['prompts'][number] => isPrompt(prompt, kind);
+  return prompts.every(fits) ? { kind, prompts } : { problem: 'a prompt has not exactly the fields tokens and steps, bucketed or 0' };
 }
 
-function isPrompt(value: unknown): value is MemoryRequest['prompts'][number] {
+function isPrompt(value: unknown, kind: Kind): boolean {
   if (!hasFields(value, 'tokens', 'steps')) return false;
   const { tokens, steps } = value;
   const natural = (number: unknown): number is number => Number.isInteger(number) && Number(number) >= 0;
-  return Array.isArray(tokens) && tokens.every(natural) && natural(steps) && steps >= BUCKET && steps % BUCKET === 0;
+  return Array.isArray(tokens) && tokens.every(natural) && natural(steps) && (kind === 'prompt' ? steps === 0 : steps >= BUCKET && steps % BUCKET === 0);
 }
 
 /** Step budgets are multiples of this. */

@@ -72,6 +72,7 @@ for (const [what, bytes] of HARMLESS) {
 
 const MODEL = 'f'.repeat(64);
 const allowed: Allowed = {
+  kind: 'steps',
   host: '127.0.0.1:1',
   origin: 'http://127.0.0.1:2',
   key: undefined,
@@ -79,6 +80,7 @@ const allowed: Allowed = {
   prompts: [{ tokens: [1, 2, 3], steps: [16] }, { tokens: [4, 5], steps: [32] }],
 };
 const asked = (...prompts: object[]): string => JSON.stringify({ kind: 'steps', prompts });
+const askedOfPrompts = (steps: number): Capture => post(JSON.stringify({ kind: 'prompt', prompts: [{ tokens: [1, 2, 3], steps }] }));
 const P1 = { tokens: [1, 2, 3], steps: 16 };
 
 function post(body: string, headers: string[] = []): Capture {
@@ -101,6 +103,12 @@ test('the calls of the design pass', () => {
   expect([...promptsAskedFor(created)]).toEqual(['[1,2,3]', '[4,5]']);
 });
 
+test('contexts of the prompt alone tell no budget', () => {
+  expect(violations(askedOfPrompts(0), { ...allowed, kind: 'prompt' })).toEqual([]);
+  for (const steps of [1, 16]) expect(violations(askedOfPrompts(steps), { ...allowed, kind: 'prompt' })).toHaveLength(1);
+  expect(violations(post(asked(P1)), { ...allowed, kind: 'prompt' })).toEqual([expect.stringContaining('a memory of steps')]);
+});
+
 const REFUSED: readonly (readonly [what: string, capture: Capture])[] = [
   ['a query', get('/v1/model?x=1')],
   ['another path', get('/v1/models')],
@@ -113,6 +121,8 @@ const REFUSED: readonly (readonly [what: string, capture: Capture])[] = [
   ['a language that is none', get('/v1/model', 'Accept-Language: zorvaquil')],
   ['a body where none belongs', understand([recording(crlf('GET /v1/model HTTP/1.1', 'Content-Length: 1') + 'x', ok('{}'))], 'service')],
   ['a prompt that is no input', post(asked({ tokens: [9, 9], steps: 16 }))],
+  ['a kind of memory that was not chosen', askedOfPrompts(0)],
+  ['a budget of nothing', post(asked({ tokens: [1, 2, 3], steps: 0 }))],
   ['a budget that is not bucketed', post(asked({ tokens: [1, 2, 3], steps: 17 }))],
   ['a budget of another bucket', post(asked({ tokens: [1, 2, 3], steps: 48 }))],
   ['a field too many in a prompt', post(asked({ ...P1, target: [4] }))],

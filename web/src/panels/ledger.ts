@@ -5,7 +5,7 @@ import type { LedgerEntry, LedgerKind } from '../protocol';
 
 const KINDS: Record<LedgerKind, { title: string; note: string }> = {
   request: { title: 'Requests', note: 'nothing but the request itself' },
-  prompts: { title: 'Prompts', note: 'prompt token ids and step budgets' },
+  prompts: { title: 'Prompts', note: 'prompt token ids, and step budgets' },
   generation: { title: 'Generation', note: 'prompts and generated tokens' },
 };
 

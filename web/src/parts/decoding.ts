@@ -8,8 +8,42 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'constant', title: 'Constant' },
 ];
 
-/** How tokens are chosen. `read` is undefined when a field holds nothing usable. */
-export function decodingForm(): { element: HTMLElement; read: () => Decoding | undefined } {
+/** When the model is asked. */
+const ASKING = [
+  { value: 'always', title: 'at every token' },
+  { value: 'private', title: 'once: private' },
+] as const;
+
+const PRIVATE_NOTE =
+  'Private: the model gives its context of the prompt once and then hears nothing; your adapter writes alone, in this tab. ' +
+  'The first tokens may still be mixed with the model’s; its owner learns all of these but the last.';
+
+interface DecodingForm {
+  readonly element: HTMLElement;
+  /** Undefined when a field holds nothing usable. */
+  readonly read: () => Decoding | undefined;
+  /** Offers private generation, or takes the offer back. */
+  readonly offerPrivate: (offered: boolean) => void;
+  /** Whether it is chosen so that no generated token is sent. */
+  readonly isSilent: () => boolean;
+}
+
+/** How tokens are chosen. `onChange` is called when `isSilent` may have another answer. */
+export function decodingForm(onChange: () => void): DecodingForm {
+  const mixed = numberField('Tokens mixed with the model’s', {
+    value: 0, min: 0, max: 4096, step: 1, test: 'consult', hint: 'With 0 or 1, no generated token leaves this tab',
+  });
+  mixed.control.addEventListener('input', onChange);
+  const privateNote = el('p', { class: 'note' }, PRIVATE_NOTE);
+  const asking = choiceField('The model is asked', 'asking', ASKING, () => refresh());
+  asking.select('always');
+  const isPrivate = (): boolean => asking.value() === 'private';
+  const refresh = (): void => {
+    show(mixed.element, isPrivate());
+    show(privateNote, isPrivate());
+    onChange();
+  };
+
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
@@ -20,6 +54,7 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
   slider.element.classList.add('slider');
 
   const maxTokens = numberField('At most, tokens', { value: 64, min: 1, max: 4096, step: 1, test: 'max-tokens' });
+  const noRepeat = numberField('Never twice, tokens in a row', { value: 4, min: 0, max: 64, step: 1, test: 'no-repeat', hint: '0 allows repeats' });
   const temperature = numberField('Temperature', { value: 0.7, min: 0.01, step: 'any', test: 'temperature' });
   const topK = numberField('Top k', { value: 0, min: 0, step: 1, test: 'top-k', hint: '0 keeps all' });
   const topP = numberField('Top p', { value: 1, min: 0.01, max: 1, step: 'any', test: 'top-p' });
@@ -35,18 +70,26 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
   mode.select('greedy');
   show(sampling, false);
 
+  const askingRow = el('div', { class: 'stack', test: 'private-offer' }, el('div', { class: 'row' }, asking.element, mixed.element), privateNote);
+  const offerPrivate = (offered: boolean): void => {
+    show(askingRow, offered);
+    if (!offered) asking.select('always');
+    refresh();
+  };
   const element = el('div', { class: 'stack' },
+    askingRow,
     el('div', { class: 'row' }, schedule.element, slider.element),
-    el('div', { class: 'row' }, mode.element, maxTokens.element),
+    el('div', { class: 'row' }, mode.element, maxTokens.element, noRepeat.element),
     sampling,
   );
 
   const read = (): Decoding | undefined => {
     const sampled = mode.value() === 'sampled';
-    const used = [maxTokens, ...(sampled ? [temperature, topK, topP, seed] : [])];
+    const used = [maxTokens, noRepeat, ...(isPrivate() ? [mixed] : []), ...(sampled ? [temperature, topK, topP, seed] : [])];
     if (!used.every(({ control }) => control.reportValidity())) return undefined;
     return {
       mixing: { schedule: schedule.value() as ScheduleKind, lambdaMax: slider.control.valueAsNumber },
+      consult: isPrivate() ? mixed.control.valueAsNumber : undefined,
       sampling: sampled
         ? {
             temperature: temperature.control.valueAsNumber,
@@ -55,8 +98,9 @@ export function decodingForm(): { element: HTMLElement; read: () => Decoding | u
             seed: seed.control.valueAsNumber,
           }
         : undefined,
+      noRepeat: noRepeat.control.valueAsNumber,
       maxTokens: maxTokens.control.valueAsNumber,
     };
   };
-  return { element, read };
+  return { element, read, offerPrivate, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
 }

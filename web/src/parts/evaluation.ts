@@ -7,17 +7,18 @@ import { actions } from './actions';
 import { failureNotice } from './failure';
 import { numberField } from './fields';
 import { progressBar } from './progress';
+import { NOT_ASKED } from './tokens';
 
 const METRICS = ['chrf', 'bleu', 'exact'] as const;
 const TITLES: Record<(typeof METRICS)[number], string> = { chrf: 'chrF', bleu: 'BLEU', exact: 'Exact' };
 
-function scoreRow(title: string, test: string, scores: EvaluationScores, other: EvaluationScores): HTMLElement {
-  const cells = METRICS.map((metric) => el('td', { class: scores[metric] > other[metric] ? 'better' : '' }, score(scores[metric])));
+function scoreRow(title: string, test: string, scores: EvaluationScores, other: EvaluationScores | undefined): HTMLElement {
+  const cells = METRICS.map((metric) => el('td', { class: other && scores[metric] > other[metric] ? 'better' : '' }, score(scores[metric])));
   return el('tr', { test, 'data-chrf': scores.chrf, 'data-bleu': scores.bleu, 'data-exact': scores.exact }, el('th', { scope: 'row' }, title), ...cells);
 }
 
 function outputRow(row: EvaluationRow): HTMLElement {
-  const cells = [row.input, row.target, row.plm, row.mixture].map((text) => el('td', {}, text));
+  const cells = [row.input, row.target, row.plm ?? NOT_ASKED, row.mixture].map((text) => el('td', {}, text));
   return el('tr', { test: 'evaluation-row', 'data-index': row.index }, ...cells);
 }
 
@@ -67,13 +68,13 @@ export function evaluation(app: App, decoding: () => Decoding | undefined): HTML
     set(scores, { 'data-pairs': result.pairs, 'data-stopped': String(result.stopped) });
     write(caption, `Scores over ${plural(result.pairs, 'pair')}${result.stopped ? ', stopped early' : ''}; higher is better`);
     scoreBody.replaceChildren(
-      scoreRow('The model alone', 'scores-plm', result.plm, result.mixture),
+      ...(result.plm ? [scoreRow('The model alone', 'scores-plm', result.plm, result.mixture)] : []),
       scoreRow('With your adapter', 'scores-mixture', result.mixture, result.plm),
     );
   });
 
   return el('div', { class: 'block', test: 'evaluation' },
     el('h3', {}, 'Evaluate'),
-    el('p', { class: 'note' }, 'Runs every test input through both and compares with its target, in this tab. Weight, schedule and length are those chosen above.'),
+    el('p', { class: 'note' }, 'Runs every test input through both and compares with its target, in this tab. Weight, schedule and length are those chosen above. In private generation the model alone is left out.'),
     lock, form, failureNotice(app, 'evaluate'), bar, scores, rows);
 }

@@ -1,5 +1,5 @@
 import { el } from '../dom';
-import { bytes, count, plural } from '../format';
+import { plural } from '../format';
 import type { DataSummary } from '../protocol';
 import { facts } from './facts';
 
@@ -27,7 +27,6 @@ export function dataPreview(data: DataSummary): HTMLElement {
       'data-train': data.train,
       'data-validation': data.validation,
       'data-test': data.test,
-      'data-requested-rows': data.requestedRows,
     },
     facts([
       ['Training', plural(data.train, 'pair')],
@@ -35,7 +34,6 @@ export function dataPreview(data: DataSummary): HTMLElement {
       ['Test', plural(data.test, 'pair')],
       ['Prompts', plural(data.promptTokens, 'token')],
       ['Targets', plural(data.targetTokens, 'token')],
-      ['To be asked for', `${count(data.requestedRows)} rows, about ${bytes(data.estimatedBytes)}`],
     ]),
     el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Preview of the pairs' }, table),
   );

@@ -4,10 +4,13 @@ import { el, show, uniqueId } from '../dom';
 import { probability } from '../format';
 import type { StepToken } from '../protocol';
 
+/** Stands where the model was not asked, so that its owner learns nothing. */
+export const NOT_ASKED = 'not asked';
+
 const describe = (token: StepToken): readonly (readonly [string, string])[] => [
   ['Adapter’s weight (lambda)', token.lambda.toFixed(3)],
   ['Adapter’s probability', probability(token.pPema)],
-  ['Model’s probability', probability(token.pPlm)],
+  ['Model’s probability', token.pPlm === undefined ? NOT_ASKED : probability(token.pPlm)],
   ['Mixture’s probability', probability(token.pMixture)],
 ];
 

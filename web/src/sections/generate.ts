@@ -7,6 +7,9 @@ import { labelled } from '../parts/fields';
 import { section } from '../parts/section';
 import { TokenText, tokenTable } from '../parts/tokens';
 
+const SILENT =
+  'Your prompt goes to the model’s owner, who gives its context once. No generated token leaves this tab.';
+
 const PRIVACY =
   'Generating sends your prompt and each generated token to the model’s owner, because the model must see its prefix. ' +
   'An adapter that memorised a target can speak it to them.';
@@ -21,8 +24,9 @@ function outputs(app: App): HTMLElement {
   const legend = el('p', { class: 'legend' }, el('span', {}, 'model'), el('span', { class: 'ramp', 'aria-hidden': 'true' }), el('span', {}, 'adapter decides'));
   const card = (title: string, note: string, ...content: HTMLElement[]): HTMLElement =>
     el('div', { class: 'card' }, el('h3', {}, title), el('small', {}, note), ...content);
+  const plmCard = card('The model alone', 'as its owner serves it', plm.element);
   const element = el('div', { class: 'versus', test: 'outputs' },
-    card('The model alone', 'as its owner serves it', plm.element),
+    plmCard,
     card('With your adapter', 'the colour is the adapter’s weight at each token', mixture.element, none, legend),
   );
   const wrapper = el('div', {}, element, details);
@@ -35,6 +39,7 @@ function outputs(app: App): HTMLElement {
   app.store.watch((state) => state.generation, (generation) => {
     show(wrapper, generation !== undefined);
     if (!generation) return;
+    show(plmCard, generation.compares);
     plm.show(generation.tokens.plm);
     mixture.show(generation.tokens.mixture);
     show(details, generation.tokens.mixture.length > 0);
@@ -60,7 +65,13 @@ export function mountGenerate(root: HTMLElement, app: App): void {
     locked: (state) => (!state.model ? 'Connect to a service first.' : state.data ? undefined : 'Load pairs first: the prompt template comes with them.'),
     done: (state) => state.generation?.result !== undefined,
   });
-  const decoding = decodingForm();
+  const warning = el('p', { test: 'generate-privacy' });
+  const warn = (): void => {
+    const silent = decoding.isSilent();
+    warning.className = silent ? 'note' : 'warning';
+    warning.replaceChildren(el('strong', {}, silent ? 'Private. ' : 'This step is different. '), silent ? SILENT : PRIVACY);
+  };
+  const decoding = decodingForm(() => warn());
   const input = labelled('Input', el('textarea', { rows: 3, test: 'generate-input', placeholder: 'gotta run, ttyl' }), 'It goes into the template of your data.');
   const generate = (): void => {
     const chosen = decoding.read();
@@ -68,7 +79,7 @@ export function mountGenerate(root: HTMLElement, app: App): void {
   };
   const note = el('span', { class: 'note' });
   form.append(
-    el('p', { class: 'warning', test: 'generate-privacy' }, el('strong', {}, 'This step is different. '), PRIVACY),
+    warning,
     input.element,
     decoding.element,
     actions(app, 'generate', [{ label: 'Generate', test: 'generate', run: generate }]),
@@ -76,6 +87,7 @@ export function mountGenerate(root: HTMLElement, app: App): void {
   );
   app.store.watch((state) => state.adapters, (adapters) => {
     const used = adapters.find((adapter) => adapter.selected && adapter.fits);
+    decoding.offerPrivate(used?.contexts === 'prompt');
     write(note, used ? `Adapter in use: ${used.name}` : 'No adapter is in use; the model writes alone.');
   });
   output.append(outputs(app), evaluation(app, decoding.read));

@@ -1,5 +1,5 @@
 import type { App } from '../app';
-import { el } from '../dom';
+import { el, show } from '../dom';
 import { actions } from '../parts/actions';
 import { adapterList } from '../parts/adapters';
 import { section } from '../parts/section';
@@ -30,8 +30,11 @@ export function mountTrain(root: HTMLElement, app: App): void {
     const { resumable } = app.store.state;
     if (resumable) app.send({ type: 'train', settings: resumable, resume: true });
   };
+  const hint = el('p', { class: 'note' }, 'This memory’s contexts are the same at every token: what was written so far is known by local context and copying alone, so keep them.');
+  app.store.watch((state) => state.memory?.contexts, (contexts) => show(hint, contexts === 'prompt'));
   form.append(
     settings.element,
+    hint,
     actions(app, 'train', [
       { label: 'Train', test: 'train', run: train },
       { label: 'Go on with the stopped run', test: 'resume', run: resume, primary: false, visible: (state) => state.resumable !== undefined },

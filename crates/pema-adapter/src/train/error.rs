@@ -1,5 +1,7 @@
 //! Why training stops.
 
+use pema_core::align::Contexts;
+
 use super::{ObjectiveError, Phase};
 use crate::config::ConfigError;
 use crate::head_loss::LossError;
@@ -33,6 +35,16 @@ pub enum TrainError {
     /// The adapter should copy and there is nothing to copy from.
     #[error("an adapter that copies needs the prompts of its memory, and this one has none")]
     NothingToCopy,
+    /// The settings are for other contexts than the memory holds.
+    #[error(
+        "the settings are for contexts of {asked:?} and the memory holds contexts of {held:?}: extract it again, or change them"
+    )]
+    OtherContexts {
+        /// The settings'.
+        asked: Contexts,
+        /// The memory's.
+        held: Contexts,
+    },
     /// A batch has no loss.
     #[error(transparent)]
     Loss(#[from] LossError),

@@ -62,6 +62,10 @@ impl InitialWeights {
 
 /// A memory that the head cannot judge is refused before any step.
 pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, head: &Head) -> Result<(), TrainError> {
+    let (asked, held) = (config.contexts, memory.contexts());
+    if asked != held {
+        return Err(TrainError::OtherContexts { asked, held });
+    }
     if config.copy && !memory.has_prompts() {
         return Err(TrainError::NothingToCopy);
     }

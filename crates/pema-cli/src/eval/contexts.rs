@@ -29,6 +29,13 @@ pub struct Reference {
     pub source_len: u32,
 }
 
+impl Reference {
+    /// `f(prompt)`.
+    pub fn h_prompt(&self) -> &[f16] {
+        self.h.first().map_or(&[], Vec::as_slice)
+    }
+}
+
 /// The contexts of every pair, one row for each token of its target; kept in the folder.
 pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared) -> Result<Shard> {
     let path = folder.file(&format!("along-{}", name(pairs)));

@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use futures::executor::block_on;
 use half::f16;
-use pema_adapter::{Adapter, AdapterConfig, Head, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
-use pema_core::{id::ContentHash, memory::Shard, prepare::Prepared, schedule::Schedule};
+use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
+use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared, schedule::Schedule};
 
 use super::{
     contexts::Reference,
@@ -117,13 +117,15 @@ impl Bench<'_> {
             _ => {
                 let memory = match along {
                     Some(shard) => {
-                        let mut builder = MemoryBuilder::new(&self.all, shard.hidden_size, self.validation_from);
+                        let (d, from) = (shard.hidden_size, self.validation_from);
+                        let mut builder = MemoryBuilder::new(&self.all, Contexts::Steps, d, from);
                         builder.add(0, shard)?;
                         builder.finish()?
                     }
                     None => self.folder.memory(&self.all, self.validation_from)?,
                 };
-                let (adapter, seconds) = self.adapter(&method.config(&self.config), memory, along.is_some())?;
+                let config = AdapterConfig { contexts: memory.contexts(), ..method.config(&self.config) };
+                let (adapter, seconds) = self.adapter(&config, memory, along.is_some())?;
                 let parameters = adapter.parameters();
                 let mixer = Mixer::new(self.head.clone(), Some(adapter), self.device.clone());
                 Ok(Outcome { scored: self.score(&mixer, sets)?, parameters, seconds })
@@ -157,7 +159,8 @@ impl Bench<'_> {
         let one = |reference: &Reference| -> Result<Scored> {
             let mut scored = Scored { plm: Vec::new(), method: Vec::new(), source_len: reference.source_len };
             for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
-                let next = block_on(mixer.distributions(h, &reference.prompt, &reference.target[..t], 1.0))?;
+                let hidden = Hidden { prompt: reference.h_prompt(), current: h };
+                let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], 1.0))?;
                 let [method, plm, _] = next.of(token);
                 scored.plm.push(plm);
                 scored.method.push(if mixer.has_adapter() { method } else { plm });
@@ -177,7 +180,10 @@ impl Bench<'_> {
         let find = |set: &[Reference]| {
             set.iter()
                 .map(|reference| {
-                    let queries: Vec<&[f16]> = reference.h.iter().map(Vec::as_slice).collect();
+                    let queries: Vec<&[f16]> = match memory.contexts() {
+                        Contexts::Steps => reference.h.iter().map(Vec::as_slice).collect(),
+                        Contexts::Prompt => vec![reference.h_prompt(); reference.h.len()],
+                    };
                     store.search(&queries, &reference.target)
                 })
                 .collect::<Result<Vec<Vec<Neighbours>>>>()

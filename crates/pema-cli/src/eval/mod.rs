@@ -98,6 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
     println!("contexts along {} validation and {} test references", split.valid.len(), test.len());
     let (validation, test_references) = (along(&split.valid)?, along(&test)?);
 
+    let contexts = folder.contexts()?;
     let device = Device::flex();
     let bench = Bench {
         folder: &folder,
@@ -146,11 +147,13 @@ pub fn run(args: &Args) -> Result<()> {
     let report = Report {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         model: card.name.clone(),
-        memory_rows: bench.all.targets.pairs(),
+        contexts,
+        memory_rows: bench.all.rows(contexts),
+        memory_pairs: bench.all.targets.pairs(),
         training_pairs: split.train.len(),
         validation_pairs: split.valid.len(),
         test_pairs: test.len(),
-        bytes_sent: serde_json::to_vec(&bench.all.request(pema_core::wire::MemoryKind::Steps))?.len(),
+        bytes_sent: serde_json::to_vec(&bench.all.request(contexts, &card)?)?.len(),
         settings: bench.config.clone(),
         disclosed: args.disclose_targets,
         rows,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use pema_adapter::AdapterConfig;
+use pema_core::align::Contexts;
 use serde::Serialize;
 
 use super::{bootstrap::Comparison, likelihood::Choice, methods::Method};
@@ -14,8 +15,12 @@ pub struct Report {
     pub command: String,
     /// The model's name.
     pub model: String,
-    /// Pairs of a context and a target token, training and validation.
-    pub memory_rows: usize,
+    /// What the memory's rows are.
+    pub contexts: Contexts,
+    /// Rows that the service extracted, training and validation.
+    pub memory_rows: u64,
+    /// Pairs of a row and a target token that they make.
+    pub memory_pairs: usize,
     /// Pairs that adapters learn from.
     pub training_pairs: usize,
     /// Pairs for early stopping and for choosing weights.
@@ -91,12 +96,18 @@ const HEADER: [&str; 5] = ["Method", "Perplexity", "95% interval", "p, against t
 impl Report {
     fn about(&self) -> String {
         format!(
-            "{} with {} training, {} validation and {} test pairs; {} rows; {} bytes of prompts sent; seed {}.",
+            "{} with {} training, {} validation and {} test pairs; contexts {}, {} rows for {} target tokens; {} bytes of \
+             prompts sent; seed {}.",
             self.model,
             self.training_pairs,
             self.validation_pairs,
             self.test_pairs,
+            match self.contexts {
+                Contexts::Steps => "after every word",
+                Contexts::Prompt => "of the prompt alone",
+            },
             self.memory_rows,
+            self.memory_pairs,
             self.bytes_sent,
             self.settings.seed
         )

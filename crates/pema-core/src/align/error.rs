@@ -47,6 +47,17 @@ pub enum AlignError {
         /// Which prompt, from 0.
         prompt: u32,
     },
+    /// More than one row of a prompt that should have one.
+    #[error(
+        "the memory has more than one row of prompt {prompt}, and contexts of the prompt alone have one: it was extracted with other contexts; extract it again"
+    )]
+    SecondRow {
+        /// Which prompt, from 0.
+        prompt: u32,
+    },
+    /// A kind of memory without a context for each target token.
+    #[error("the memory holds every token of its prompts, which targets are not joined with: extract one of steps or of prompts")]
+    Kind,
     /// Fewer rows than target tokens.
     #[error(
         "the target of prompt {prompt} has {tokens} tokens with its end and the memory has {rows} steps of it: shorten the target or extract the memory with a larger step budget"

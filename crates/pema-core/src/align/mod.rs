@@ -1,8 +1,11 @@
-//! Joining a memory's rows with the local targets, by position: `f(c_i)` with `y_i`.
+//! Joining a memory's rows with the local targets.
 //!
-//! `y` ends in EOS. Rows past a target's end are not used: step budgets are rounded up so that
-//! the service does not learn the target's length. A memory may be larger than memory, so rows
-//! are joined shard by shard ([`Joiner`]), from their `prompt` and `step` columns alone.
+//! With [`Contexts::Steps`] by position: `f(c_i)` with `y_i`. Rows past a target's end are not used:
+//! step budgets are rounded up so that the service does not learn the target's length. With
+//! [`Contexts::Prompt`] a prompt's one row, `f(prompt)`, meets every `y_i` of its target.
+//!
+//! `y` ends in EOS. A memory may be larger than memory, so rows are joined shard by shard
+//! ([`Joiner`]), from their `prompt` and `step` columns alone.
 
 mod error;
 #[cfg(test)]
@@ -10,8 +13,44 @@ mod tests;
 
 pub use error::AlignError;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::TokenId;
-use crate::wire::bucket_steps;
+use crate::wire::{MemoryKind, bucket_steps};
+
+/// Which context of the model each target token is predicted from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contexts {
+    /// `f(c_i)`, after the prompt and the model's own first words: one row a token.
+    #[default]
+    Steps,
+    /// `f(prompt)` for every token: one row a prompt. What was said so far must come from
+    /// elsewhere.
+    Prompt,
+}
+
+impl Contexts {
+    /// The kind of memory to ask for.
+    pub fn kind(self) -> MemoryKind {
+        match self {
+            Self::Steps => MemoryKind::Steps,
+            Self::Prompt => MemoryKind::Prompt,
+        }
+    }
+
+    /// The contexts that a memory of this kind gives.
+    ///
+    /// # Errors
+    /// [`AlignError::Kind`] for a kind that target tokens are not joined with.
+    pub fn of(kind: MemoryKind) -> Result<Self, AlignError> {
+        match kind {
+            MemoryKind::Steps => Ok(Self::Steps),
+            MemoryKind::Prompt => Ok(Self::Prompt),
+            MemoryKind::PromptAll => Err(AlignError::Kind),
+        }
+    }
+}
 
 /// The step budget to ask for, for a target of `target_len` tokens with its EOS: rounded up to a
 /// bucket, so that it tells the length only to within [`crate::wire::STEP_BUCKET`].
@@ -32,13 +71,15 @@ pub struct RowRef {
     pub row: u32,
 }
 
-/// Pairs `(f(c_i), y_i)`: columns of one length.
+/// Pairs of a hidden state and a target token: columns of one length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Joined {
-    /// Where `f(c_i)` is.
+    /// Where the hidden state is. Pairs of one row follow each other.
     pub rows: Vec<RowRef>,
     /// `y_i`.
     pub y: Vec<TokenId>,
+    /// `i`, from 0.
+    pub step: Vec<u32>,
     /// The prompt it belongs to.
     pub prompt: Vec<u32>,
 }
@@ -85,14 +126,15 @@ impl Targets {
 #[derive(Clone, Debug)]
 pub struct Joiner<'t> {
     targets: &'t Targets,
+    contexts: Contexts,
     /// Rows of each prompt so far.
     rows: Vec<u32>,
 }
 
 impl<'t> Joiner<'t> {
     /// Starts with no rows.
-    pub fn new(targets: &'t Targets) -> Self {
-        Self { targets, rows: vec![0; targets.prompts()] }
+    pub fn new(targets: &'t Targets, contexts: Contexts) -> Self {
+        Self { targets, contexts, rows: vec![0; targets.prompts()] }
     }
 
     /// Joins the rows of one shard, given its `prompt` and `step` columns. Shards may come in any
@@ -113,10 +155,19 @@ impl<'t> Joiner<'t> {
                 return Err(AlignError::Step { prompt, expected: *expected, found });
             }
             *expected += 1;
-            if let Some(y) = self.targets.pair_of(prompt, found) {
-                joined.rows.push(RowRef { shard, row: row as u32 });
-                joined.y.push(y);
-                joined.prompt.push(prompt);
+            let row = RowRef { shard, row: row as u32 };
+            match self.contexts {
+                Contexts::Steps => {
+                    if let Some(y) = self.targets.pair_of(prompt, found) {
+                        joined.push(row, y, found, prompt);
+                    }
+                }
+                Contexts::Prompt if found > 0 => return Err(AlignError::SecondRow { prompt }),
+                Contexts::Prompt => {
+                    for (step, &y) in (0..).zip(self.targets.of(prompt).unwrap_or_default()) {
+                        joined.push(row, y, step, prompt);
+                    }
+                }
             }
         }
         Ok(joined)
@@ -133,7 +184,7 @@ impl<'t> Joiner<'t> {
             if rows == 0 {
                 return Err(AlignError::MissingPrompt { prompt });
             }
-            if (rows as usize) < tokens {
+            if self.contexts == Contexts::Steps && (rows as usize) < tokens {
                 return Err(AlignError::TooLong { prompt, tokens, rows });
             }
         }
@@ -142,13 +193,18 @@ impl<'t> Joiner<'t> {
 }
 
 impl Joined {
+    fn push(&mut self, row: RowRef, y: TokenId, step: u32, prompt: u32) {
+        self.rows.push(row);
+        self.y.push(y);
+        self.step.push(step);
+        self.prompt.push(prompt);
+    }
+
     /// The pairs whose prompt is kept, such as one side of a [`crate::data::Split`].
     pub fn filter(&self, keep: impl Fn(u32) -> bool) -> Self {
         let mut kept = Self::default();
         for (i, &prompt) in self.prompt.iter().enumerate().filter(|(_, prompt)| keep(**prompt)) {
-            kept.rows.push(self.rows[i]);
-            kept.y.push(self.y[i]);
-            kept.prompt.push(prompt);
+            kept.push(self.rows[i], self.y[i], self.step[i], prompt);
         }
         kept
     }
@@ -157,6 +213,7 @@ impl Joined {
     pub fn append(&mut self, other: Self) {
         self.rows.extend(other.rows);
         self.y.extend(other.y);
+        self.step.extend(other.step);
         self.prompt.extend(other.prompt);
     }
 }
@@ -165,8 +222,12 @@ impl Joined {
 ///
 /// # Errors
 /// [`AlignError`] when the memory does not have a row for every target token.
-pub fn join<'s>(shards: impl IntoIterator<Item = (&'s [u32], &'s [u32])>, targets: &Targets) -> Result<Joined, AlignError> {
-    let mut joiner = Joiner::new(targets);
+pub fn join<'s>(
+    shards: impl IntoIterator<Item = (&'s [u32], &'s [u32])>,
+    targets: &Targets,
+    contexts: Contexts,
+) -> Result<Joined, AlignError> {
+    let mut joiner = Joiner::new(targets, contexts);
     let mut all = Joined::default();
     for (shard, (prompt, step)) in shards.into_iter().enumerate() {
         all.append(joiner.add(shard as u32, prompt, step)?);

@@ -19,7 +19,7 @@ fn columns(first: u32, steps: &[u32]) -> (Vec<u32>, Vec<u32>) {
 }
 
 fn join_all(shards: &[(Vec<u32>, Vec<u32>)], targets: &Targets) -> Result<Joined, AlignError> {
-    join(shards.iter().map(|(prompt, step)| (prompt.as_slice(), step.as_slice())), targets)
+    join(shards.iter().map(|(prompt, step)| (prompt.as_slice(), step.as_slice())), targets, Contexts::Steps)
 }
 
 #[test]
@@ -30,6 +30,29 @@ fn rows_meet_targets_by_position_and_rows_past_the_end_are_unused() {
     assert_eq!(joined.rows, [row(0, 0), row(0, 1), row(1, 0), row(1, 1), row(1, 2), row(1, 4)]);
     assert_eq!(joined.y, [100, 2, 200, 201, 2, 2].map(TokenId));
     assert_eq!(joined.prompt, [0, 0, 1, 1, 1, 2]);
+}
+
+#[test]
+fn one_row_of_a_prompt_meets_its_whole_target() {
+    let targets = targets(&[2, 3]);
+    let joined = join([(&[0, 1][..], &[0, 0][..])], &targets, Contexts::Prompt).unwrap();
+    let row = |row| RowRef { shard: 0, row };
+    assert_eq!(joined.rows, [row(0), row(0), row(1), row(1), row(1)]);
+    assert_eq!(joined.y, [100, 2, 200, 201, 2].map(TokenId));
+    assert_eq!(joined.step, [0, 1, 0, 1, 2]);
+    assert_eq!(joined.prompt, [0, 0, 1, 1, 1]);
+}
+
+#[test]
+fn memories_of_the_other_contexts_are_refused() {
+    let targets = targets(&[2, 3]);
+    let of_steps = join([(&[0, 0, 1][..], &[0, 1, 0][..])], &targets, Contexts::Prompt).unwrap_err();
+    assert_eq!(of_steps, AlignError::SecondRow { prompt: 0 });
+    let of_prompts = join([(&[0, 1][..], &[0, 0][..])], &targets, Contexts::Steps).unwrap_err();
+    assert_eq!(of_prompts, AlignError::TooLong { prompt: 0, tokens: 2, rows: 1 });
+    let missing = join([(&[0][..], &[0][..])], &targets, Contexts::Prompt).unwrap_err();
+    assert_eq!(missing, AlignError::MissingPrompt { prompt: 1 });
+    assert_eq!(Contexts::of(MemoryKind::PromptAll), Err(AlignError::Kind));
 }
 
 #[test]
@@ -62,7 +85,7 @@ fn repeated_shards_are_refused() {
 #[test]
 fn columns_of_different_lengths_are_refused() {
     let targets = targets(&[2]);
-    let error = Joiner::new(&targets).add(7, &[0, 0], &[0]).unwrap_err();
+    let error = Joiner::new(&targets, Contexts::Steps).add(7, &[0, 0], &[0]).unwrap_err();
     assert_eq!(error, AlignError::Columns { shard: 7, prompts: 2, steps: 1 });
 }
 
@@ -86,7 +109,7 @@ proptest! {
         let budgets = targets.budgets();
         let (first, second) = budgets.split_at(cut.min(budgets.len()));
         // Shards may arrive in any order.
-        let mut joiner = Joiner::new(&targets);
+        let mut joiner = Joiner::new(&targets, Contexts::Steps);
         let (prompt, step) = columns(first.len() as u32, second);
         let mut joined = joiner.add(1, &prompt, &step).unwrap();
         let (prompt, step) = columns(0, first);

@@ -44,7 +44,10 @@ pub enum Command {
         seed: u32,
     },
     /// Have the memory extracted and download it. Answered by `memory-ready`.
-    DownloadMemory,
+    DownloadMemory {
+        /// Which contexts it is to hold.
+        contexts: Contexts,
+    },
     /// Train an adapter. Answered by `trained`.
     Train {
         /// How.
@@ -158,10 +161,44 @@ pub struct TrainSettings {
 pub struct Decoding {
     /// The mixture's weight.
     pub mixing: Mixing,
+    /// The model is asked at the first so many tokens alone, and its owner learns all of these but
+    /// the last; at 0 it is private generation. Absent: the model is asked at every token. Needs an
+    /// adapter with contexts of the prompt alone; the model then does not write for comparison.
+    pub consult: Option<u32>,
     /// Greedy when absent.
     pub sampling: Option<Sampling>,
+    /// No sequence of so many tokens is written twice; 0 allows it.
+    pub no_repeat: u32,
     /// At most so many tokens.
     pub max_tokens: u32,
+}
+
+/// Which contexts of the model an adapter learns from and is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contexts {
+    /// After each of the model's own words: one row a token.
+    Steps,
+    /// Of the prompt alone: one row a prompt.
+    Prompt,
+}
+
+impl From<Contexts> for pema_core::align::Contexts {
+    fn from(contexts: Contexts) -> Self {
+        match contexts {
+            Contexts::Steps => Self::Steps,
+            Contexts::Prompt => Self::Prompt,
+        }
+    }
+}
+
+impl From<pema_core::align::Contexts> for Contexts {
+    fn from(contexts: pema_core::align::Contexts) -> Self {
+        match contexts {
+            pema_core::align::Contexts::Steps => Self::Steps,
+            pema_core::align::Contexts::Prompt => Self::Prompt,
+        }
+    }
 }
 
 /// Weight of the adapter in the mixture, over the steps.

@@ -110,8 +110,8 @@ pub enum Event {
     },
     /// Both runs ended.
     Generated {
-        /// The model alone.
-        plm: String,
+        /// The model alone; absent where it is not to learn what is generated.
+        plm: Option<String>,
         /// The mixture; absent without an adapter.
         mixture: Option<String>,
         /// The user stopped it.
@@ -126,8 +126,8 @@ pub enum Event {
     Evaluated {
         /// Pairs evaluated.
         pairs: u32,
-        /// The model alone.
-        plm: EvaluationScores,
+        /// The model alone; absent where it is not to learn what is generated.
+        plm: Option<EvaluationScores>,
         /// The mixture.
         mixture: EvaluationScores,
         /// The user stopped it; the scores are of the pairs so far.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use tsify::Tsify;
 
+use super::Contexts;
+
 /// A sentence for the user.
 #[derive(Clone, Debug, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
@@ -87,12 +89,22 @@ pub struct DataSummary {
     pub target_tokens: u32,
     /// Tokens of all prompts.
     pub prompt_tokens: u32,
-    /// Rows that the service will be asked for: step budgets added up.
-    pub requested_rows: u32,
-    /// Bytes that the memory will take.
-    pub estimated_bytes: f64,
+    /// A memory of contexts after every word.
+    pub memory_of_steps: MemoryEstimate,
+    /// A memory of contexts of the prompt alone.
+    pub memory_of_prompts: MemoryEstimate,
     /// The first pairs.
     pub preview: Vec<PairPreview>,
+}
+
+/// What a memory of the pairs would be.
+#[derive(Clone, Copy, Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryEstimate {
+    /// Rows that the service will be asked for.
+    pub rows: f64,
+    /// Bytes that it will take.
+    pub bytes: f64,
 }
 
 /// One pair, as it will be used.
@@ -126,9 +138,13 @@ pub enum Stage {
 #[derive(Clone, Debug, Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct MemorySummary {
-    /// Rows to train on.
+    /// What its rows are.
+    pub contexts: Contexts,
+    /// Rows that the service extracted.
+    pub rows: f64,
+    /// Pairs of a row and a target token to train on.
     pub train_rows: u32,
-    /// Rows for validation.
+    /// Such pairs for validation.
     pub validation_rows: u32,
     /// Bytes in storage.
     pub bytes: f64,
@@ -158,6 +174,8 @@ pub struct AdapterInfo {
     pub name: String,
     /// r.
     pub rank: u32,
+    /// The contexts that it is given; one that needs the prompt's alone can write privately.
+    pub contexts: Contexts,
     /// Bytes of its file.
     pub bytes: f64,
     /// SHA-256 of the head it was trained for.
@@ -188,8 +206,8 @@ pub struct StepToken {
     pub lambda: f32,
     /// The adapter's probability of the token.
     pub p_pema: f32,
-    /// The model's.
-    pub p_plm: f32,
+    /// The model's, where it was asked.
+    pub p_plm: Option<f32>,
     /// The mixture's.
     pub p_mixture: f32,
 }
@@ -206,8 +224,8 @@ pub struct EvaluationRow {
     pub input: String,
     /// The pair's target.
     pub target: String,
-    /// The model alone.
-    pub plm: String,
+    /// The model alone; absent where it is not to learn what is generated.
+    pub plm: Option<String>,
     /// The mixture.
     pub mixture: String,
 }
@@ -252,7 +270,7 @@ pub struct LedgerEntry {
 pub enum LedgerKind {
     /// Nothing but the request itself.
     Request,
-    /// Prompt token ids and step budgets.
+    /// Prompt token ids, and step budgets where there are any.
     Prompts,
     /// Prompts and generated tokens.
     Generation,

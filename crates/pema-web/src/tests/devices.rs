@@ -1,7 +1,7 @@
 //! The trainer on the devices of a tab, against the reference numbers.
 
 use burn::tensor::Device;
-use pema_adapter::{Adapter, Mixer, Phase};
+use pema_adapter::{Adapter, Hidden, Mixer, Phase};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::head::{assert_same_course, assert_same_head, assert_step_fits};
@@ -52,11 +52,12 @@ async fn assert_same_distributions(device: &Device, tolerance: f64) {
     }
     let file = trainer.adapter().unwrap().export("golden").await.unwrap();
     let h: Vec<half::f16> = golden.tensor("h")[..golden.size("d")].iter().map(|x| half::f16::from_f32(*x)).collect();
+    let hidden = Hidden { prompt: &h, current: &h };
     let mut mixtures = Vec::new();
     for device in [device.clone(), Device::flex()] {
         let head = golden.head(&device);
         let (_, adapter) = Adapter::import(&file, head.hash(), &device).unwrap();
-        let mixed = Mixer::new(head, Some(adapter), device).distributions(&h, &[], &[], 0.6).await.unwrap();
+        let mixed = Mixer::new(head, Some(adapter), device).distributions(hidden, &[], &[], 0.6).await.unwrap();
         mixtures.push(mixed.mixture);
     }
     let expected: Vec<f64> = mixtures[1].iter().map(|x| f64::from(*x)).collect();

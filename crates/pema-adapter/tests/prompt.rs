@@ -1,0 +1,284 @@
+//! Contexts of the prompt alone: one row a prompt, which meets its whole target, and generation that
+//! tells the PLM's owner nothing of what it writes.
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use common::{block_on, head, model, noise, small_config, train};
+use half::f16;
+use pema_adapter::{
+    Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, Generation, HostRows, Memory,
+    MemoryBuilder, MemoryError, Mixer, NotPrivate, ReadError, TrainError, Trainer, generate,
+};
+use pema_core::align::{AlignError, Contexts, Targets};
+use pema_core::id::TokenId;
+use pema_core::memory::Shard;
+use pema_core::prepare::Prepared;
+use pema_core::sampling::Chooser;
+use pema_core::schedule::{GradualUnrolling, Schedule};
+use pema_core::wire::PromptSpec;
+use pema_core::wire::frame::{FrameLogits, StepFrame};
+
+const V: usize = 12;
+const D: usize = 8;
+const PAIRS: u32 = 20;
+const VALIDATION_FROM: u32 = 16;
+const EOS: TokenId = TokenId(0);
+
+/// Targets that count up, 2 to 7 tokens long. Where they begin, the prompt's row tells.
+fn target(pair: u32) -> Vec<TokenId> {
+    (0..1 + pair % 6).map(|i| TokenId(1 + start(pair) + i)).chain([EOS]).collect()
+}
+
+/// 0, 2 or 4.
+fn start(pair: u32) -> u32 {
+    2 * (pair % 3)
+}
+
+fn row(pair: u32) -> Vec<f16> {
+    noise(D, 1.0, u64::from(start(pair)) + 7).into_iter().map(f16::from_f32).collect()
+}
+
+fn pairs() -> Prepared {
+    let prompts = (0..PAIRS).map(|_| PromptSpec { tokens: vec![TokenId(11)], steps: 16 }).collect();
+    Prepared { prompts, targets: Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap() }
+}
+
+fn shard(prompts: impl Iterator<Item = u32> + Clone) -> Shard {
+    let rows = prompts.clone().count();
+    Shard {
+        h: prompts.clone().flat_map(row).collect(),
+        hidden_size: D,
+        prompt: prompts.collect(),
+        step: vec![0; rows],
+        token: vec![EOS; rows],
+    }
+}
+
+fn memory() -> Memory<Arc<HostRows>> {
+    let pairs = pairs();
+    let mut builder = MemoryBuilder::new(&pairs, Contexts::Prompt, D, VALIDATION_FROM);
+    builder.add(0, &shard(0..9)).unwrap();
+    builder.add(1, &shard(9..PAIRS)).unwrap();
+    builder.finish().unwrap()
+}
+
+fn config() -> AdapterConfig {
+    AdapterConfig {
+        contexts: Contexts::Prompt,
+        prefix: 2,
+        rank: 8,
+        alpha: 8.0,
+        lr: 1e-2,
+        reconstruction_epochs: 20,
+        prediction_epochs: 60,
+        patience: 50,
+        ..small_config()
+    }
+}
+
+fn trainer(config: AdapterConfig) -> Trainer<Arc<HostRows>> {
+    Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex()).unwrap()
+}
+
+/// A finished training's adapter, by way of its file.
+fn mixer(config: AdapterConfig) -> Mixer {
+    let mut trainer = trainer(config);
+    train(&mut trainer);
+    let file = block_on(trainer.adapter().unwrap().export("x")).unwrap();
+    assert_eq!(AdapterSummary::read(&file).unwrap().contexts, Contexts::Prompt);
+    let (head, device) = (head(V, D, 1.0, None), Device::flex());
+    let (_, adapter) = Adapter::import(&file, head.hash(), &device).unwrap();
+    Mixer::new(head, Some(adapter), device)
+}
+
+#[test]
+fn each_row_is_kept_once_and_meets_every_token_of_its_target() {
+    let memory = memory();
+    let tokens = |prompts: std::ops::Range<u32>| prompts.map(|p| target(p).len()).sum::<usize>();
+    assert_eq!(memory.rows(), PAIRS as usize);
+    assert_eq!(memory.train().len(), tokens(0..VALIDATION_FROM));
+    assert_eq!(memory.valid().len(), tokens(VALIDATION_FROM..PAIRS));
+    let (h, y) = memory.training_rows().unwrap();
+    let expected = (0..VALIDATION_FROM).flat_map(|p| vec![row(p); target(p).len()]).flatten().map(f16::to_f32);
+    assert_eq!(h, expected.collect::<Vec<f32>>());
+    assert_eq!(y, (0..VALIDATION_FROM).flat_map(target).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_memory_without_a_row_for_every_prompt_is_refused() {
+    let pairs = pairs();
+    let mut builder = MemoryBuilder::new(&pairs, Contexts::Prompt, D, VALIDATION_FROM);
+    builder.add(0, &shard(0..PAIRS - 1)).unwrap();
+    assert_eq!(builder.finish().unwrap_err(), MemoryError::Align(AlignError::MissingPrompt { prompt: PAIRS - 1 }));
+}
+
+#[test]
+fn settings_for_other_contexts_are_refused() {
+    let config = AdapterConfig { contexts: Contexts::Steps, ..config() };
+    let refused = Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex()).unwrap_err();
+    assert_eq!(refused, TrainError::OtherContexts { asked: Contexts::Steps, held: Contexts::Prompt });
+}
+
+#[test]
+fn settings_of_before_there_was_a_choice_are_of_steps() {
+    let config: AdapterConfig = serde_json::from_str(r#"{"rank": 4}"#).unwrap();
+    assert_eq!(config.contexts, Contexts::Steps);
+}
+
+#[test]
+fn training_resumes_bit_for_bit() {
+    // 30 steps are inside phase 1, 100 inside phase 2.
+    for steps in [30, 100] {
+        let mut whole = trainer(config());
+        train(&mut whole);
+        let mut begun = trainer(config());
+        for _ in 0..steps {
+            block_on(begun.step()).unwrap();
+        }
+        let saved = block_on(begun.checkpoint()).unwrap().into_bytes();
+        let mut resumed =
+            Trainer::resume(&Checkpoint::from_bytes(saved), memory(), head(V, D, 1.0, None), Device::flex()).unwrap();
+        train(&mut resumed);
+        let file = |trainer: &Trainer<_>| block_on(trainer.adapter().unwrap().export("x")).unwrap();
+        assert!(file(&whole) == file(&resumed), "{steps} steps");
+    }
+}
+
+/// A PLM that gives contexts and notes what it is told.
+struct Owner {
+    h: Vec<f16>,
+    told: Vec<TokenId>,
+    pauses: usize,
+}
+
+#[derive(Debug, PartialEq)]
+enum Failure {
+    Read(ReadError),
+    NotPrivate(NotPrivate),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<NotPrivate> for Failure {
+    fn from(error: NotPrivate) -> Self {
+        Self::NotPrivate(error)
+    }
+}
+
+impl Owner {
+    fn new(pair: u32) -> Self {
+        Self { h: row(pair), told: Vec::new(), pauses: 0 }
+    }
+
+    fn frame(&self, h: Vec<f16>) -> StepFrame {
+        StepFrame { step: self.told.len() as u32, greedy: EOS, h, logits: FrameLogits::None }
+    }
+}
+
+impl ContextStream for Owner {
+    type Error = Failure;
+
+    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, Failure> {
+        self.told.extend(prompt);
+        Ok(self.frame(self.h.clone()))
+    }
+
+    async fn push(&mut self, token: TokenId) -> Result<StepFrame, Failure> {
+        self.told.push(token);
+        // Later contexts are of no use to the adapter.
+        Ok(self.frame(noise(D, 9.0, self.told.len() as u64).into_iter().map(f16::from_f32).collect()))
+    }
+
+    async fn pause(&mut self) {
+        self.pauses += 1;
+    }
+}
+
+fn write(owner: &mut Owner, mixer: &Mixer, consult: Consult, max_tokens: usize) -> Result<Vec<Chosen>, Failure> {
+    let generation = Generation {
+        prompt: &[TokenId(11)],
+        unrolling: Some(GradualUnrolling::new(Schedule::Constant, 0.9, 1).unwrap()),
+        consult,
+        no_repeat: 0,
+        chooser: Chooser::Greedy,
+        endings: &[EOS],
+        max_tokens,
+    };
+    let mut all = Vec::new();
+    block_on(generate(owner, mixer, generation, |chosen| {
+        all.push(chosen);
+        ControlFlow::Continue(())
+    }))?;
+    Ok(all)
+}
+
+#[test]
+fn an_adapter_learns_from_the_prompts_row_and_writes_without_telling() {
+    let mixer = mixer(config());
+    for pair in 0..3 {
+        let mut owner = Owner::new(pair);
+        let chosen = write(&mut owner, &mixer, Consult::NEVER, 3).unwrap();
+        let tokens: Vec<TokenId> = chosen.iter().map(|chosen| chosen.token).collect();
+        // It begins where the row says, and goes on from its own text.
+        let first = 1 + start(pair);
+        assert_eq!(tokens[0], TokenId(first), "{chosen:?}");
+        assert!(tokens[1] == TokenId(first + 1) || tokens[1] == EOS, "{chosen:?}");
+        assert!(chosen.iter().all(|chosen| chosen.lambda == 1.0 && chosen.p_plm.is_none()));
+        assert_eq!(owner.told, [TokenId(11)]);
+        assert_eq!(owner.pauses, chosen.len() - 1);
+    }
+}
+
+#[test]
+fn a_mixture_gives_the_adapter_the_prompts_row_at_every_step() {
+    let mixer = mixer(config());
+    let mut owner = Owner::new(1);
+    let mixed = write(&mut owner, &mixer, Consult::Always, 3).unwrap();
+    let tokens: Vec<TokenId> = mixed.iter().map(|chosen| chosen.token).collect();
+    assert_eq!(owner.told[1..], tokens[..tokens.len() - 1]);
+    let alone = write(&mut Owner::new(1), &mixer, Consult::NEVER, 3).unwrap();
+    for (mixed, alone) in mixed.iter().zip(&alone).take_while(|(mixed, alone)| mixed.token == alone.token) {
+        assert!((mixed.p_pema - alone.p_pema).abs() < 1e-5, "{mixed:?} {alone:?}");
+        assert!(mixed.p_plm.is_some() && mixed.lambda == 0.9);
+    }
+    assert_eq!(mixed[0].token, alone[0].token);
+}
+
+#[test]
+fn a_plm_that_is_asked_for_the_first_tokens_learns_all_of_them_but_the_last() {
+    let mixer = mixer(config());
+    for (consult, told) in [(1, 0), (2, 1)] {
+        let mut owner = Owner::new(1);
+        let chosen = write(&mut owner, &mixer, Consult::First(consult), 3).unwrap();
+        assert!(chosen.len() > consult, "{chosen:?}");
+        assert_eq!(owner.told.len(), 1 + told);
+        assert_eq!(Consult::First(consult).tells(), told > 0);
+        for (step, chosen) in chosen.iter().enumerate() {
+            assert_eq!(chosen.p_plm.is_some(), step < consult);
+            assert_eq!(chosen.lambda, if step < consult { 0.9 } else { 1.0 });
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_private_is_refused_before_anything_is_sent() {
+    let plain = Mixer::new(head(V, D, 1.0, None), None, Device::flex());
+    let mut owner = Owner::new(0);
+    assert_eq!(write(&mut owner, &plain, Consult::NEVER, 3), Err(Failure::NotPrivate(NotPrivate::NoAdapter)));
+
+    let rows = HostRows::new(D, noise(4 * D, 1.0, 3)).unwrap();
+    let steps = Memory::new(rows, vec![TokenId(1); 4], (0..4).collect(), Vec::new()).unwrap();
+    let mut trainer = Trainer::new(small_config(), steps, head(V, D, 1.0, None), model(), Device::flex()).unwrap();
+    train(&mut trainer);
+    let mixer = Mixer::new(head(V, D, 1.0, None), trainer.adapter(), Device::flex());
+    assert_eq!(write(&mut owner, &mixer, Consult::First(1), 3), Err(Failure::NotPrivate(NotPrivate::OfSteps)));
+    assert_eq!(owner.told, []);
+}
