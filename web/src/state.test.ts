@@ -58,7 +58,7 @@ describe('training', () => {
 });
 
 test('the model writes for comparison unless it is not to learn what is written', () => {
-  const decoding = { mixing: { schedule: 'constant', lambdaMax: 1 }, sampling: undefined, maxTokens: 1 } as const;
+  const decoding = { mixing: { schedule: 'constant', lambdaMax: 1 }, sampling: undefined, noRepeat: 0, maxTokens: 1 } as const;
   const compares = (consult: number | undefined): boolean | undefined =>
     sent(initialState('auto'), { type: 'generate', input: '', decoding: { ...decoding, consult } }).generation?.compares;
   expect([undefined, 0, 1, 2].map(compares)).toEqual([true, false, false, false]);

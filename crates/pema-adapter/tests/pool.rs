@@ -29,7 +29,7 @@ impl Here {
 }
 
 impl HeadPool for Here {
-    fn len(&self) -> usize {
+    fn workers(&self) -> usize {
         self.workers
     }
 

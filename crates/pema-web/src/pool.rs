@@ -111,7 +111,7 @@ impl Drop for TabPool {
 }
 
 impl HeadPool for TabPool {
-    fn len(&self) -> usize {
+    fn workers(&self) -> usize {
         self.workers
     }
 

@@ -47,7 +47,7 @@ pub struct SliceRows<'a> {
 /// Workers with a [`HeadSlice`] each.
 pub trait HeadPool: fmt::Debug {
     /// How many workers there are, at least 1.
-    fn len(&self) -> usize;
+    fn workers(&self) -> usize;
 
     /// Gives every worker its rows, in their order.
     fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()>;
@@ -128,7 +128,7 @@ impl PooledHead {
         pool: Rc<dyn HeadPool>,
     ) -> Result<Self, PoolError> {
         let v = rows.len() / d;
-        let slices: Vec<_> = blocks(v, v.div_ceil(pool.len())).collect();
+        let slices: Vec<_> = blocks(v, v.div_ceil(pool.workers())).collect();
         let LogitShape { scale, softcap } = shape;
         let slice = |range: &Range<usize>| SliceRows { rows: &rows[range.start * d..range.end * d], d, scale, softcap };
         pool.load(slices.iter().map(slice).collect()).await?;

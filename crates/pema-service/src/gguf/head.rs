@@ -63,7 +63,7 @@ fn safetensors_header(vocab: usize, hidden: usize) -> Vec<u8> {
     let end = vocab * hidden * size_of::<f16>();
     let json = serde_json::json!({ "w_hd": { "dtype": "F16", "shape": [vocab, hidden], "data_offsets": [0, end] } });
     let mut json = json.to_string();
-    while json.len() % 8 != 0 {
+    while !json.len().is_multiple_of(8) {
         json.push(' ');
     }
     let mut header = (json.len() as u64).to_le_bytes().to_vec();

@@ -30,7 +30,9 @@ impl Keys {
         let given = tenant(&presented(headers).ok_or(ApiError::MissingKey)?);
         // Hashes are compared, all of them, each in constant time.
         let same = |known: &&Tenant| bool::from(known.0.as_bytes().ct_eq(given.0.as_bytes()));
-        self.0.iter().filter(same).last().cloned().ok_or(ApiError::UnknownKey)
+        #[expect(clippy::double_ended_iterator_last, reason = "from the back it would stop at the first match")]
+        let found = self.0.iter().filter(same).last();
+        found.cloned().ok_or(ApiError::UnknownKey)
     }
 }
 

@@ -8,7 +8,7 @@ use pema_adapter::{
     frozen_head_cross_entropy,
 };
 use pema_core::{
-    align::Targets,
+    align::{Contexts, Targets},
     id::{ContentHash, TokenId},
     memory::Shard,
     prepare::Prepared,
@@ -137,7 +137,7 @@ pub async fn assert_same_course(device: &Device) {
     };
     let mut courses = Vec::new();
     for device in [device.clone(), Device::flex()] {
-        let mut memory = MemoryBuilder::new(&prepared, d, pairs - 2);
+        let mut memory = MemoryBuilder::new(&prepared, Contexts::Steps, d, pairs - 2);
         memory.add(0, &shard).unwrap();
         let head = Head::from_safetensors(&file, 1.0, None, &device).unwrap();
         let model = ContentHash::of(b"a model");
