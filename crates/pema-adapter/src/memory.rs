@@ -200,6 +200,17 @@ impl<R: Rows> Memory<R> {
         &self.valid
     }
 
+    /// The memory with the pairs of its first `prompts` prompts alone to learn from; those to validate
+    /// on stay. For learning curves.
+    pub fn learning_from(self, prompts: u32) -> Result<Self, MemoryError> {
+        let Self { train, prompts: of, .. } = &self;
+        let train: Vec<usize> = train.iter().copied().filter(|&index| of.of.get(index).is_none_or(|&of| of < prompts)).collect();
+        if train.is_empty() {
+            return Err(MemoryError::NothingToLearn);
+        }
+        Ok(Self { train, ..self })
+    }
+
     /// The largest token, which the head must have.
     pub(crate) fn largest_token(&self) -> Option<TokenId> {
         self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()

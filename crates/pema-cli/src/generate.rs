@@ -1,25 +1,18 @@
 //! `pema generate` and `pema evaluate`: the mixture at work, on one input or on test pairs.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use futures::executor::block_on;
-use pema_adapter::{Adapter, Consult, Generation, Mixer, generate};
-use pema_core::{
-    data::Template,
-    id::TokenId,
-    metrics,
-    prepare::prompt_tokens,
-    sampling::Chooser,
-    schedule::{GradualUnrolling, Schedule},
-};
+use pema_adapter::{Adapter, Consult, Mixer};
+use pema_core::{metrics, schedule::Schedule};
 
 use crate::{
-    client::{Client, ServiceArgs, Stream},
+    client::{Client, ServiceArgs},
     folder::{Folder, read},
     pairs::FormatArgs,
+    writer::{Mixture, TextArgs, Writer},
 };
 
 /// With what to generate.
@@ -41,12 +34,8 @@ pub struct MixtureArgs {
     /// The adapter's weight at the first step, in [0, 1].
     #[arg(long, default_value_t = 0.7)]
     lambda_max: f32,
-    /// No sequence of so many tokens is written twice; 0 allows it.
-    #[arg(long, default_value_t = 4)]
-    no_repeat: usize,
-    /// At most so many tokens.
-    #[arg(long, default_value_t = 64)]
-    max_tokens: usize,
+    #[command(flatten)]
+    bounds: TextArgs,
     /// Ask the model for the prompt's context and tell it nothing of what is generated: the adapter
     /// writes alone. It must have been trained on contexts of the prompt alone.
     #[arg(long, conflicts_with = "consult")]
@@ -104,12 +93,13 @@ pub struct EvaluateArgs {
 /// Prints the model's and the mixture's continuation of one input; the mixture's alone if the model
 /// is not to learn it.
 pub fn run_generate(args: &GenerateArgs) -> Result<()> {
-    let mut writer = Writer::open(&args.mixture)?;
+    let session = Session::open(&args.mixture)?;
+    let mut writer = session.writer(&args.mixture)?;
     if args.mixture.compares() {
-        println!("PLM:     {}", writer.write(&args.input, false)?);
+        println!("PLM:     {}", writer.write(&args.input, &session.mixer, None, Consult::Always)?.text);
     }
-    if writer.mixer.has_adapter() || !args.mixture.compares() {
-        println!("mixture: {}", writer.write(&args.input, true)?);
+    if session.mixer.has_adapter() || !args.mixture.compares() {
+        println!("mixture: {}", session.mixed(&mut writer, &args.mixture, &args.input)?);
     }
     Ok(())
 }
@@ -117,18 +107,19 @@ pub fn run_generate(args: &GenerateArgs) -> Result<()> {
 /// Prints both outputs for test pairs, and their scores; the mixture's alone if the model is not to
 /// learn it.
 pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
-    let mut writer = Writer::open(&args.mixture)?;
-    ensure!(writer.mixer.has_adapter(), "there is nothing to compare: name an adapter with --adapter");
+    let session = Session::open(&args.mixture)?;
+    ensure!(session.mixer.has_adapter(), "there is nothing to compare: name an adapter with --adapter");
+    let mut writer = session.writer(&args.mixture)?;
     let mut pairs = args.mixture.format.read(&args.test)?;
     pairs.truncate(args.limit);
     let (mut plm, mut mixture, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for pair in pairs {
         println!("\ninput:   {}\ntarget:  {}", pair.input, pair.target);
         if args.mixture.compares() {
-            plm.push(writer.write(&pair.input, false)?);
+            plm.push(writer.write(&pair.input, &session.mixer, None, Consult::Always)?.text);
             println!("PLM:     {:?}", plm[plm.len() - 1]);
         }
-        mixture.push(writer.write(&pair.input, true)?);
+        mixture.push(session.mixed(&mut writer, &args.mixture, &pair.input)?);
         println!("mixture: {:?}", mixture[mixture.len() - 1]);
         targets.push(pair.target);
     }
@@ -141,16 +132,15 @@ pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
     Ok(())
 }
 
-struct Writer<'a> {
-    args: &'a MixtureArgs,
+/// A service, a model's folder and an adapter that fit each other.
+struct Session {
+    client: Client,
     folder: Folder,
-    template: Template,
     mixer: Mixer,
-    stream: Stream,
 }
 
-impl<'a> Writer<'a> {
-    fn open(args: &'a MixtureArgs) -> Result<Self> {
+impl Session {
+    fn open(args: &MixtureArgs) -> Result<Self> {
         let (client, card) = Client::connect(&args.service)?;
         let folder = Folder::open(&args.from)?;
         ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
@@ -160,34 +150,21 @@ impl<'a> Writer<'a> {
             Some(path) => Some(Adapter::import(&read(path)?, head.hash(), &device)?.1),
             None => None,
         };
-        let mixer = Mixer::new(head, adapter, device);
-        Ok(Self { args, template: args.format.template()?, folder, mixer, stream: client.stream()? })
+        Ok(Self { client, folder, mixer: Mixer::new(head, adapter, device) })
     }
 
-    fn write(&mut self, input: &str, mixed: bool) -> Result<String> {
-        let (tokenizer, card) = (&self.folder.tokenizer, &self.folder.card);
-        let schedule = match self.args.schedule {
+    fn writer(&self, args: &MixtureArgs) -> Result<Writer<'_>> {
+        let (template, stream) = (args.format.template()?, self.client.stream()?);
+        Ok(Writer { folder: &self.folder, template, stream, bounds: args.bounds })
+    }
+
+    fn mixed(&self, writer: &mut Writer<'_>, args: &MixtureArgs, input: &str) -> Result<String> {
+        let schedule = match args.schedule {
             ScheduleArg::Linear => Schedule::Linear,
             ScheduleArg::Quadratic => Schedule::Quadratic,
             ScheduleArg::Constant => Schedule::Constant,
         };
-        let source_len = tokenizer.encode(input)?.len() as u32;
-        let unrolling = GradualUnrolling::new(schedule, self.args.lambda_max, source_len)?;
-        let prompt = prompt_tokens(input, "the input", &self.template, tokenizer, card)?;
-        let generation = Generation {
-            prompt: &prompt,
-            unrolling: mixed.then_some(unrolling),
-            consult: if mixed { self.args.consult() } else { Consult::Always },
-            chooser: Chooser::Greedy,
-            endings: &card.end_of_generation,
-            no_repeat: self.args.no_repeat,
-            max_tokens: self.args.max_tokens,
-        };
-        let mut written: Vec<TokenId> = Vec::new();
-        block_on(generate(&mut self.stream, &self.mixer, generation, |chosen| {
-            written.extend((!chosen.is_end).then_some(chosen.token));
-            ControlFlow::Continue(())
-        }))?;
-        Ok(tokenizer.decode(&written)?.trim().to_owned())
+        let mixture = Mixture { schedule, lambda_max: args.lambda_max };
+        Ok(writer.write(input, &self.mixer, Some(mixture), args.consult())?.text)
     }
 }

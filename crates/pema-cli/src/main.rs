@@ -8,7 +8,9 @@ mod folder;
 mod generate;
 mod pairs;
 mod serve;
+mod tasks;
 mod train;
+mod writer;
 
 use std::io::IsTerminal;
 

@@ -65,37 +65,61 @@ fn every_method_is_measured_on_one_memory() {
     pema(&[&["extract", "--out", memory], &pairs[..]].concat()).unwrap();
 
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
-    let measure = [&measure[..], &pairs, &["--out", out.to_str().unwrap(), "--disclose-targets"]].concat();
+    let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4}"#];
+    let texts = ["--texts=constant,linear", "--max-tokens", "4"];
+    let measure = [&measure[..], &pairs, &how, &texts].concat();
     pema(&measure).unwrap();
     let first = report(&out);
     let rows = first["rows"].as_array().unwrap();
     let methods: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(methods.len(), 2 + 3 * 5, "{methods:?}");
-    let perplexity = |i: usize| rows[i]["perplexity"].as_f64().unwrap();
-    assert_eq!(methods[0], "PLM alone");
-    assert!((perplexity(0) / PLM_PERPLEXITY - 1.0).abs() < 0.02, "{}", perplexity(0));
+    assert_eq!(methods.len(), 2 + 3 * 6, "{methods:?}");
+    let perplexity = |row: &Value| row["perplexity"]["value"].as_f64().unwrap();
+    assert_eq!(methods[0], "plm");
+    assert!((perplexity(&rows[0]) / PLM_PERPLEXITY - 1.0).abs() < 0.02, "{}", rows[0]["perplexity"]);
     for row in rows {
-        let [low, high] = [0, 1].map(|i| row["interval"][i].as_f64().unwrap());
-        let found = row["perplexity"].as_f64().unwrap();
-        assert!(low <= found && found <= high, "{row}");
-        assert_eq!(row["discloses"].as_bool().unwrap(), row["method"] == "PEMA, targets disclosed", "{row}");
+        let [low, high] = [0, 1].map(|i| row["perplexity"][["low", "high"][i]].as_f64().unwrap());
+        assert!(low <= perplexity(row) && perplexity(row) <= high, "{row}");
+        assert_eq!(row["discloses"].as_bool().unwrap(), row["method"] == "disclosed", "{row}");
+        assert_eq!(row["perplexity"]["p_plm"].is_null(), row["method"] == "plm", "{row}");
+        let trains = !matches!(row["method"].as_str(), Some("plm" | "knn"));
+        assert_eq!(row["costs"]["training_seconds"].as_f64().is_some(), trains, "{row}");
+        assert_eq!(row["costs"]["bytes_sent"].as_u64() > Some(0), row["method"] != "plm", "{row}");
+        let writes = row["method"] != "knn" && row["mixture"]["schedule"] != "quadratic";
+        assert_eq!(row["texts"]["outputs"].as_array().map(Vec::len), writes.then_some(3), "{row}");
+        let method = row["method"].as_str().unwrap();
+        assert!(row["command"].as_str().unwrap().contains(method), "{row}");
     }
-    let swept = rows.iter().filter(|row| row["sweep"].as_array().unwrap().len() == 33).count();
-    assert_eq!(swept, 6);
+    assert_eq!(rows.last().unwrap()["settings"]["prefix"], 4);
+    let swept = rows.iter().filter(|row| row["grid"].as_array().unwrap().len() == 33).count();
+    assert_eq!(swept, 7);
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
+    assert!(rows.iter().all(|row| html.contains(&format!("id=\"{}\"", row["id"].as_str().unwrap()))));
 
-    // A second run finds contexts and adapters where the first left them, and the same numbers.
+    // A second run finds everything where the first left it, down to the seconds that training took.
     pema(&measure).unwrap();
-    let mut second = report(&out);
-    for row in second["rows"].as_array_mut().unwrap() {
-        assert_eq!(row["training_seconds"], Value::Null);
-    }
-    let numbers = |report: &Value| {
-        let rows = report["rows"].as_array().unwrap().iter();
-        rows.map(|row| (row["label"].clone(), row["perplexity"].clone(), row["p"].clone())).collect::<Vec<_>>()
-    };
-    assert_eq!(numbers(&first), numbers(&second));
+    assert_eq!(first, report(&out));
+}
+
+#[test]
+fn a_task_brings_its_pairs_and_its_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("service"));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("wmt22")).unwrap();
+    let rows = (0..30).map(|i| format!("{{\"en\": \"Number {i} is {}.\", \"du\": \"Zahl {i} ist da.\"}}\n", "x".repeat(i)));
+    std::fs::write(path("wmt22/train.jsonl"), rows.collect::<String>()).unwrap();
+    let (memory, out, task) = (path("memory"), path("out"), path("wmt22"));
+    let pairs = ["--service", &service.url, "--task", "wmt22", "--task-dir", &task, "--min-chars", "14", "--draw", "4,2,2"];
+    let said = pema(&[&["extract", "--out", &memory, "--contexts", "prompt"], &pairs[..]].concat()).unwrap();
+    assert!(said.starts_with("6 rows of 6 prompts"), "{said}");
+    let measure =
+        ["eval", "--from", &memory, "--settings", SETTINGS, "--methods", "plm,pema", "--train-limit", "2", "--out", &out];
+    pema(&[&measure[..], &pairs].concat()).unwrap();
+    let report = report(Path::new(&out));
+    let count = |of: &str| report[of].as_u64().unwrap();
+    assert_eq!((count("training_pairs"), count("validation_pairs"), count("test_pairs")), (2, 2, 2));
+    assert!(report["rows"][1]["command"].as_str().unwrap().contains("--task wmt22 --task-dir"), "{report}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use half::f16;
 use pema_adapter::ContextStream;
 use pema_core::{
     data::Pair,
-    id::{ContentHasher, TokenId},
+    id::{ContentHash, ContentHasher, TokenId},
     memory::Shard,
     prepare::Prepared,
     text::Tokenizer,
@@ -34,6 +34,14 @@ impl Reference {
     pub fn h_prompt(&self) -> &[f16] {
         self.h.first().map_or(&[], Vec::as_slice)
     }
+}
+
+/// References, and a name for their tokens.
+pub struct References {
+    /// One for each pair.
+    pub all: Vec<Reference>,
+    /// Their name.
+    pub name: ContentHash,
 }
 
 /// The contexts of every pair, one row for each token of its target; kept in the folder.
@@ -67,7 +75,7 @@ pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared) -> Resu
 }
 
 /// Names pairs by their tokens.
-fn name(pairs: &Prepared) -> String {
+fn name(pairs: &Prepared) -> ContentHash {
     let mut hasher = ContentHasher::default();
     for (number, prompt) in (0..).zip(&pairs.prompts) {
         for part in [prompt.tokens.as_slice(), pairs.targets.of(number).unwrap_or_default()] {
@@ -75,11 +83,11 @@ fn name(pairs: &Prepared) -> String {
             part.iter().for_each(|token| hasher.update(&token.0.to_le_bytes()));
         }
     }
-    hasher.finish().as_str().to_owned()
+    hasher.finish()
 }
 
 /// The pairs with their contexts.
-pub fn references(pairs: &[Pair], prepared: &Prepared, shard: &Shard, tokenizer: &Tokenizer) -> Result<Vec<Reference>> {
+pub fn references(pairs: &[Pair], prepared: &Prepared, shard: &Shard, tokenizer: &Tokenizer) -> Result<References> {
     let mut row = 0;
     let mut all = Vec::with_capacity(pairs.len());
     for ((number, pair), prompt) in (0..).zip(pairs).zip(&prepared.prompts) {
@@ -89,5 +97,5 @@ pub fn references(pairs: &[Pair], prepared: &Prepared, shard: &Shard, tokenizer:
         let source_len = tokenizer.encode(&pair.input)?.len() as u32;
         all.push(Reference { prompt: prompt.tokens.clone(), target, h, source_len });
     }
-    Ok(all)
+    Ok(References { all, name: name(prepared) })
 }

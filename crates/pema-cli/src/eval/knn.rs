@@ -1,23 +1,83 @@
 //! kNN-LM (Khandelwal et al. 2020, arXiv 1911.00172) on the external memory: exact search, squared
 //! Euclidean distance, `p(y)` the neighbours' softmax weights whose target is `y`.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
 use futures::executor::block_on;
 use half::f16;
-use pema_core::id::TokenId;
+use pema_adapter::{HostRows, Memory};
+use pema_core::{align::Contexts, id::TokenId, schedule::Schedule};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    contexts::Reference,
+    likelihood::{Scored, choose},
+};
 
 /// Most neighbours that are looked at.
 const NEIGHBOURS_MAX: usize = 1024;
 
 /// Numbers of neighbours that are compared.
-pub const NEIGHBOURS: [usize; 4] = [8, 64, 256, 1024];
+const NEIGHBOURS: [usize; 4] = [8, 64, 256, 1024];
 
 /// Temperatures that are compared, in units of the mean squared distance to the nearest row.
-pub const TEMPERATURES: [f32; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
+const TEMPERATURES: [f32; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
+
+/// What is tuned on validation references.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// Neighbours.
+    pub k: usize,
+    /// Of the softmax over squared distances.
+    pub temperature: f32,
+}
+
+/// kNN-LM's probabilities beside the PLM's, of validation and test references, with neighbours and
+/// temperature chosen on validation references.
+pub fn score(
+    memory: &Memory<Arc<HostRows>>,
+    sets: [&[Reference]; 2],
+    plm: &[Vec<Scored>; 2],
+    device: &Device,
+) -> Result<([Vec<Scored>; 2], Tuned)> {
+    let (h, y) = memory.training_rows()?;
+    let store = Datastore::new(h, memory.d(), y, device);
+    let search = |reference: &Reference| {
+        let queries: Vec<&[f16]> = match memory.contexts() {
+            Contexts::Steps => reference.h.iter().map(Vec::as_slice).collect(),
+            Contexts::Prompt => vec![reference.h_prompt(); reference.h.len()],
+        };
+        store.search(&queries, &reference.target)
+    };
+    let search_all = |set: &[Reference]| set.iter().map(search).collect::<Result<Vec<Vec<Neighbours>>>>();
+    let found = [search_all(sets[0])?, search_all(sets[1])?];
+    let with = |set: usize, Tuned { k, temperature }: Tuned| -> Vec<Scored> {
+        let one = |(plm, found): (&Scored, &Vec<Neighbours>)| {
+            let method = found.iter().map(|near| near.probability(k, temperature)).collect();
+            Scored { method, ..plm.clone() }
+        };
+        plm[set].iter().zip(&found[set]).map(one).collect()
+    };
+    let nearest: Vec<f32> = found[0].iter().flatten().map(Neighbours::nearest).collect();
+    let unit = (nearest.iter().sum::<f32>() / nearest.len() as f32).max(f32::MIN_POSITIVE);
+    let mut best = (f64::INFINITY, Tuned { k: NEIGHBOURS[0], temperature: unit });
+    for k in NEIGHBOURS {
+        for temperature in TEMPERATURES {
+            let tuned = Tuned { k, temperature: temperature * unit };
+            let choice = choose(&with(0, tuned), &[Schedule::Constant])?;
+            if choice.perplexity < best.0 {
+                best = (choice.perplexity, tuned);
+            }
+        }
+    }
+    let (_, tuned) = best;
+    Ok(([with(0, tuned), with(1, tuned)], tuned))
+}
 
 /// Rows of the memory, `[n, d]`, with their targets.
-pub struct Datastore {
+struct Datastore {
     h: Tensor<2>,
     /// `|h|^2`, `[1, n]`.
     norms: Tensor<2>,
@@ -27,18 +87,18 @@ pub struct Datastore {
 
 /// The nearest rows of one query, nearest first: squared distance, and whether the target is the
 /// one asked about.
-pub struct Neighbours(Vec<(f32, bool)>);
+struct Neighbours(Vec<(f32, bool)>);
 
 impl Datastore {
     /// A datastore of rows of `d` entries.
-    pub fn new(h: Vec<f32>, d: usize, y: Vec<TokenId>, device: &Device) -> Self {
+    fn new(h: Vec<f32>, d: usize, y: Vec<TokenId>, device: &Device) -> Self {
         let h = Tensor::<2>::from_data(TensorData::new(h, [y.len(), d]), device);
         let norms = h.clone().square().sum_dim(1).transpose();
         Self { h, norms, y, device: device.clone() }
     }
 
     /// The neighbours of each query `[d]` with the token that is asked about.
-    pub fn search(&self, queries: &[&[f16]], tokens: &[TokenId]) -> Result<Vec<Neighbours>> {
+    fn search(&self, queries: &[&[f16]], tokens: &[TokenId]) -> Result<Vec<Neighbours>> {
         let d = self.h.dims()[1];
         let values: Vec<f32> = queries.iter().flat_map(|h| h.iter().map(|x| x.to_f32())).collect();
         let queries = Tensor::<2>::from_data(TensorData::new(values, [queries.len(), d]), &self.device);
@@ -58,12 +118,12 @@ impl Datastore {
 
 impl Neighbours {
     /// Squared distance to the nearest row.
-    pub fn nearest(&self) -> f32 {
+    fn nearest(&self) -> f32 {
         self.0.first().map_or(0.0, |(distance, _)| *distance)
     }
 
     /// `p(token)` from the `k` nearest at a temperature.
-    pub fn probability(&self, k: usize, temperature: f32) -> f32 {
+    fn probability(&self, k: usize, temperature: f32) -> f32 {
         let (mut mass, mut hit) = (0.0, 0.0);
         for (distance, is_token) in self.0.iter().take(k) {
             let weight = (-(distance - self.nearest()) / temperature).exp();

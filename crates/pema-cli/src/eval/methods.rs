@@ -1,213 +1,203 @@
-//! The methods: how each gives probabilities to references, from one external memory.
+//! The methods, as data: what each sets beyond the settings that all share.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Instant};
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
-use burn::tensor::Device;
-use clap::ValueEnum;
-use futures::executor::block_on;
-use half::f16;
-use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
-use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared, schedule::Schedule};
-
-use super::{
-    contexts::Reference,
-    knn::{Datastore, NEIGHBOURS, Neighbours, TEMPERATURES},
-    likelihood::{Scored, choose},
-};
-use crate::folder::{Folder, read, write};
-
-/// Local context of the methods that have it.
-const PREFIX: usize = 2;
+use anyhow::{Context, Result, ensure};
+use pema_adapter::AdapterConfig;
+use pema_core::{align::Contexts, schedule::Schedule};
+use serde_json::{Map, Value};
 
 /// One way to adapt the PLM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// The PLM alone.
-    Plm,
-    /// kNN-LM on the same memory.
-    Knn,
-    /// The paper's.
-    Pema,
-    /// The paper's without reconstruction.
-    #[value(name = "pema-kappa-0")]
-    PemaKappa0,
-    /// With local context.
-    Context,
-    /// With local context and copying.
-    Copy,
-    /// The paper's on contexts along the targets, which tells them to the model's owner.
-    Disclosed,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Method {
+    /// For the command line.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What it does.
+    pub way: Way,
 }
+
+/// What a method does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// Nothing: the PLM alone.
+    Plm,
+    /// kNN-LM on the external memory.
+    Knn,
+    /// Trains an adapter.
+    Adapter {
+        /// Settings of [`AdapterConfig`] on top of the shared ones.
+        settings: Map<String, Value>,
+        /// Whether it learns from contexts along the targets, which tells them to the PLM's owner.
+        discloses: bool,
+    },
+}
+
+/// The paper's method, which the others are compared with.
+pub const PEMA: &str = "pema";
+
+/// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
+const ADAPTERS: [(&str, &str, &str); 4] = [
+    (PEMA, "PEMA", "{}"),
+    ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
+    ("context", "PEMA + local context", r#"{"prefix": 2}"#),
+    ("copy", "PEMA + local context + copying", r#"{"prefix": 2, "copy": true}"#),
+];
+
+/// The upper bound, behind `--disclose-targets`.
+pub const DISCLOSED: &str = "disclosed";
+
+/// Settings of the paper's own method, which all methods may share. The others make a method, and
+/// the seed of training is one of these.
+const SHARED: [&str; 12] = [
+    "rank",
+    "alpha",
+    "dropout",
+    "kappa",
+    "lr",
+    "reconstruction_batch",
+    "reconstruction_epochs",
+    "prediction_batch",
+    "prediction_epochs",
+    "validate_every",
+    "patience",
+    "seed",
+];
 
 impl Method {
-    /// The methods that keep targets.
-    pub const LABEL_PRIVATE: [Self; 6] = [Self::Plm, Self::Knn, Self::Pema, Self::PemaKappa0, Self::Context, Self::Copy];
-
-    /// For people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Plm => "PLM alone",
-            Self::Knn => "kNN-LM",
-            Self::Pema => "PEMA",
-            Self::PemaKappa0 => "PEMA, kappa 0",
-            Self::Context => "PEMA + local context",
-            Self::Copy => "PEMA + local context + copying",
-            Self::Disclosed => "PEMA, targets disclosed",
-        }
+    fn new(name: &str, title: &str, way: Way) -> Self {
+        Self { name: name.to_owned(), title: title.to_owned(), way }
     }
 
-    /// The rows of the report: each is the best of these schedules.
-    pub fn schedules(self) -> &'static [&'static [Schedule]] {
-        match self {
-            Self::Plm | Self::Knn => &[&[Schedule::Constant]],
-            _ => &[&[Schedule::Constant], &[Schedule::Linear], &[Schedule::Quadratic]],
+    /// Every method that is known by name, in the report's order.
+    pub fn built_in() -> Result<Vec<Self>> {
+        let mut all = vec![Self::new("plm", "PLM alone", Way::Plm), Self::new("knn", "kNN-LM", Way::Knn)];
+        for (name, title, settings) in ADAPTERS {
+            let settings = serde_json::from_str(settings).with_context(|| format!("the settings of {name}"))?;
+            all.push(Self::new(name, title, Way::Adapter { settings, discloses: false }));
         }
+        let disclosed = Way::Adapter { settings: Map::new(), discloses: true };
+        all.push(Self::new(DISCLOSED, "PEMA, targets disclosed", disclosed));
+        Ok(all)
     }
 
-    fn config(self, shared: &AdapterConfig) -> AdapterConfig {
-        let paper = AdapterConfig { prefix: 0, copy: false, ..shared.clone() };
-        match self {
-            Self::PemaKappa0 => AdapterConfig { kappa: 0.0, ..paper },
-            Self::Context => AdapterConfig { prefix: PREFIX, ..paper },
-            Self::Copy => AdapterConfig { prefix: PREFIX, copy: true, ..paper },
-            Self::Plm | Self::Knn | Self::Pema | Self::Disclosed => paper,
+    /// The methods of these names, then those of the user's own; all that keep targets, if there are
+    /// no names.
+    pub fn chosen(names: &[String], own: &[Self]) -> Result<Vec<Self>> {
+        let known = Self::built_in()?;
+        if let Some(taken) = own.iter().find(|method| known.iter().any(|known| known.name == method.name)) {
+            anyhow::bail!("there is a method {} already: call yours otherwise", taken.name);
+        }
+        if names.is_empty() {
+            return Ok(known.into_iter().filter(|method| !method.discloses()).chain(own.iter().cloned()).collect());
+        }
+        let list = || known.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
+        let find = |name: &String| known.iter().find(|method| method.name == *name).cloned();
+        let find = |name| find(name).with_context(|| format!("there is no method {name}; there are {}", list()));
+        let named = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+        Ok(named.into_iter().chain(own.iter().cloned()).collect())
+    }
+
+    /// Whether it is known by name, and not of the user's making.
+    pub fn is_built_in(&self) -> bool {
+        ["plm", "knn", DISCLOSED].into_iter().chain(ADAPTERS.map(|(name, ..)| name)).any(|name| name == self.name)
+    }
+
+    /// Whether it tells targets to the PLM's owner.
+    pub fn discloses(&self) -> bool {
+        matches!(self.way, Way::Adapter { discloses: true, .. })
+    }
+
+    /// The schedules of the report's rows.
+    pub fn schedules(&self) -> &'static [Schedule] {
+        match self.way {
+            Way::Plm | Way::Knn => &[Schedule::Constant],
+            Way::Adapter { .. } => &[Schedule::Constant, Schedule::Linear, Schedule::Quadratic],
         }
     }
 }
 
-/// What every method works with.
-pub struct Bench<'a> {
-    /// Model and memory.
-    pub folder: &'a Folder,
-    /// The LM head.
-    pub head: Head,
-    /// Where to compute.
-    pub device: Device,
-    /// Training pairs, then validation pairs.
-    pub all: Prepared,
-    /// The first validation pair.
-    pub validation_from: u32,
-    /// Settings that trained methods share.
-    pub config: AdapterConfig,
-    /// Where adapters are kept.
-    pub adapters: PathBuf,
+/// `name={"prefix": 4}`: an adapter of the user's own.
+impl FromStr for Method {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, settings) = text.split_once('=').context("a method is written as name={\"setting\": value}")?;
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        ensure!(!name.is_empty() && name.chars().all(safe), "{name:?} is no name: use letters, digits and -_.");
+        let settings = serde_json::from_str(settings).with_context(|| format!("the settings of {name}"))?;
+        config(&Map::new(), &settings, Contexts::default()).with_context(|| format!("the settings of {name}"))?;
+        Ok(Self::new(name, name, Way::Adapter { settings, discloses: false }))
+    }
 }
 
-/// What a method gave.
-pub struct Outcome {
-    /// Likelihoods of each set of references, in the order they were given.
-    pub scored: [Vec<Scored>; 2],
-    /// Trained parameters.
-    pub parameters: usize,
-    /// Seconds of training; none if it was kept from an earlier run.
-    pub seconds: Option<f64>,
+/// Reads `--settings`: only what all methods may share.
+pub fn shared(text: &str) -> Result<Map<String, Value>> {
+    let settings: Map<String, Value> = serde_json::from_str(text).context("--settings")?;
+    let own = settings.keys().find(|name| !SHARED.contains(&name.as_str()));
+    if let Some(name) = own {
+        anyhow::bail!(
+            "--settings holds what all methods share, and {name} makes a method: name one with --method 'own={{\"{name}\": …}}'"
+        );
+    }
+    config(&settings, &Map::new(), Contexts::default()).context("--settings")?;
+    Ok(settings)
 }
 
-impl Bench<'_> {
-    /// Trains, if the method does, and scores validation and test references. `along` has the
-    /// contexts of [`Method::Disclosed`].
-    pub fn run(&self, method: Method, sets: &[&[Reference]; 2], along: Option<&Shard>) -> Result<Outcome> {
-        match method {
-            Method::Plm => {
-                let mixer = Mixer::new(self.head.clone(), None, self.device.clone());
-                Ok(Outcome { scored: self.score(&mixer, sets)?, parameters: 0, seconds: None })
-            }
-            Method::Knn => self.knn(sets),
-            _ => {
-                let memory = match along {
-                    Some(shard) => {
-                        let (d, from) = (shard.hidden_size, self.validation_from);
-                        let mut builder = MemoryBuilder::new(&self.all, Contexts::Steps, d, from);
-                        builder.add(0, shard)?;
-                        builder.finish()?
-                    }
-                    None => self.folder.memory(&self.all, self.validation_from)?,
-                };
-                let config = AdapterConfig { contexts: memory.contexts(), ..method.config(&self.config) };
-                let (adapter, seconds) = self.adapter(&config, memory, along.is_some())?;
-                let parameters = adapter.parameters();
-                let mixer = Mixer::new(self.head.clone(), Some(adapter), self.device.clone());
-                Ok(Outcome { scored: self.score(&mixer, sets)?, parameters, seconds })
+/// The settings of a method on a memory with these contexts.
+pub fn config(shared: &Map<String, Value>, own: &Map<String, Value>, contexts: Contexts) -> Result<AdapterConfig> {
+    let merged: Map<String, Value> = shared.clone().into_iter().chain(own.clone()).collect();
+    let config: AdapterConfig = serde_json::from_value(Value::Object(merged))?;
+    let config = AdapterConfig { contexts, ..config };
+    config.validate()?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(methods: &[Method]) -> Vec<&str> {
+        methods.iter().map(|method| method.name.as_str()).collect()
+    }
+
+    #[test]
+    fn built_in_methods_are_valid_settings() {
+        let shared = shared(r#"{"rank": 16}"#).unwrap();
+        for method in Method::built_in().unwrap() {
+            if let Way::Adapter { settings, .. } = &method.way {
+                let config = config(&shared, settings, Contexts::Prompt).unwrap();
+                assert_eq!((config.rank, config.contexts), (16, Contexts::Prompt), "{}", method.name);
             }
         }
     }
 
-    /// The adapter of these settings: kept from an earlier run, or trained.
-    fn adapter(&self, config: &AdapterConfig, memory: Memory<Arc<HostRows>>, along: bool) -> Result<(Adapter, Option<f64>)> {
-        let key = serde_json::to_vec(&(config, memory.fingerprint(), &self.folder.card.model, along))?;
-        let path = self.adapters.join(format!("{}.safetensors", ContentHash::of(&key)));
-        if path.exists() {
-            return Ok((Adapter::import(&read(&path)?, self.head.hash(), &self.device)?.1, None));
-        }
-        fs::create_dir_all(&self.adapters).with_context(|| format!("{} cannot be made", self.adapters.display()))?;
-        let began = Instant::now();
-        let model = self.folder.card.model.clone();
-        let mut trainer = Trainer::new(config.clone(), memory, self.head.clone(), model, self.device.clone())?;
-        while !trainer.is_done() {
-            let progress = block_on(trainer.step())?;
-            eprint!("\r  {:?} epoch {} loss {:.3}   ", progress.phase, progress.epoch, progress.loss);
-        }
-        eprintln!();
-        let adapter = trainer.adapter().context("training ended without an adapter")?;
-        write(&path, &block_on(adapter.export("eval"))?)?;
-        Ok((adapter, Some(began.elapsed().as_secs_f64())))
+    #[test]
+    fn targets_are_disclosed_by_name_only() {
+        assert_eq!(names(&Method::chosen(&[], &[]).unwrap()), ["plm", "knn", "pema", "pema-kappa-0", "context", "copy"]);
+        assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
+        assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());
     }
 
-    /// Probabilities of every token of the references.
-    fn score(&self, mixer: &Mixer, sets: &[&[Reference]; 2]) -> Result<[Vec<Scored>; 2]> {
-        let one = |reference: &Reference| -> Result<Scored> {
-            let mut scored = Scored { plm: Vec::new(), method: Vec::new(), source_len: reference.source_len };
-            for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
-                let hidden = Hidden { prompt: reference.h_prompt(), current: h };
-                let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], 1.0))?;
-                let [method, plm, _] = next.of(token);
-                scored.plm.push(plm);
-                scored.method.push(if mixer.has_adapter() { method } else { plm });
-            }
-            Ok(scored)
-        };
-        let all = |set: &[Reference]| set.iter().map(one).collect::<Result<Vec<_>>>();
-        Ok([all(sets[0])?, all(sets[1])?])
+    #[test]
+    fn a_method_of_the_users_own_has_its_settings() {
+        let own: Method = r#"deep={"prefix": 4, "kappa": 0.5}"#.parse().unwrap();
+        let chosen = Method::chosen(&["plm".to_owned()], std::slice::from_ref(&own)).unwrap();
+        assert_eq!(names(&chosen), ["plm", "deep"]);
+        let Way::Adapter { settings, .. } = &own.way else { panic!("{own:?}") };
+        let config = config(&shared(r#"{"kappa": 0.1}"#).unwrap(), settings, Contexts::Steps).unwrap();
+        assert_eq!((config.prefix, config.kappa), (4, 0.5));
+        for bad in ["deep", "deep={", r#"deep={"no_such": 1}"#, r#"a b={}"#, r#"deep={"kappa": 2}"#] {
+            assert!(bad.parse::<Method>().is_err(), "{bad}");
+        }
+        let taken: Method = "pema={}".parse().unwrap();
+        assert!(Method::chosen(&[], &[taken]).is_err());
     }
 
-    /// kNN-LM, its neighbours and temperature chosen on validation references.
-    fn knn(&self, sets: &[&[Reference]; 2]) -> Result<Outcome> {
-        let memory = self.folder.memory(&self.all, self.validation_from)?;
-        let (h, y) = memory.training_rows()?;
-        let store = Datastore::new(h, memory.d(), y, &self.device);
-        let plm = self.score(&Mixer::new(self.head.clone(), None, self.device.clone()), sets)?;
-        let find = |set: &[Reference]| {
-            set.iter()
-                .map(|reference| {
-                    let queries: Vec<&[f16]> = match memory.contexts() {
-                        Contexts::Steps => reference.h.iter().map(Vec::as_slice).collect(),
-                        Contexts::Prompt => vec![reference.h_prompt(); reference.h.len()],
-                    };
-                    store.search(&queries, &reference.target)
-                })
-                .collect::<Result<Vec<Vec<Neighbours>>>>()
-        };
-        let found = [find(sets[0])?, find(sets[1])?];
-        let nearest: Vec<f32> = found[0].iter().flatten().map(Neighbours::nearest).collect();
-        let unit = (nearest.iter().sum::<f32>() / nearest.len() as f32).max(f32::MIN_POSITIVE);
-        let with = |set: usize, k, temperature: f32| -> Vec<Scored> {
-            let one = |(plm, found): (&Scored, &Vec<Neighbours>)| {
-                let method = found.iter().map(|near| near.probability(k, temperature * unit)).collect();
-                Scored { method, ..plm.clone() }
-            };
-            plm[set].iter().zip(&found[set]).map(one).collect()
-        };
-        let mut best = (f64::INFINITY, NEIGHBOURS[0], TEMPERATURES[0]);
-        for k in NEIGHBOURS {
-            for temperature in TEMPERATURES {
-                let choice = choose(&with(0, k, temperature), &[Schedule::Constant])?;
-                if choice.perplexity < best.0 {
-                    best = (choice.perplexity, k, temperature);
-                }
-            }
-        }
-        let (_, k, temperature) = best;
-        Ok(Outcome { scored: [with(0, k, temperature), with(1, k, temperature)], parameters: 0, seconds: None })
+    #[test]
+    fn what_makes_a_method_is_not_shared() {
+        let refused = shared(r#"{"prefix": 2}"#).unwrap_err().to_string();
+        assert!(refused.contains("--method"), "{refused}");
     }
 }

@@ -1,34 +1,53 @@
 //! `pema eval`: how good each method is on one external memory, by the perplexity that its mixture
-//! with the PLM gives to references.
+//! with the PLM gives to references and by the texts that it writes.
 //!
 //! Perplexity needs the PLM's contexts along each reference, so references go to the service: it
 //! must be the evaluator's own, on this machine.
+//!
+//! - [`methods`]: what is compared, as data
+//! - [`bench`]: training and scoring, [`cache`]: each once
+//! - [`contexts`], [`likelihood`], [`knn`], [`texts`], [`bootstrap`], [`costs`]: what is measured, and how
+//! - [`report`]: what is said of it, [`command`]: how to measure it again
 
+mod bench;
 mod bootstrap;
+mod cache;
+mod command;
 mod contexts;
+mod costs;
 mod knn;
 mod likelihood;
 mod methods;
 mod report;
+mod rows;
+mod texts;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use pema_adapter::AdapterConfig;
-use pema_core::{data::Pair, prepare::Prepared};
+use pema_core::{
+    data::{Pair, Template},
+    prepare::Prepared,
+    schedule::Schedule,
+};
+use serde_json::Value;
 
 use self::{
-    bootstrap::compare,
-    contexts::{Reference, references},
-    likelihood::{Choice, LAMBDAS, SCHEDULES, Scored, choose},
-    methods::{Bench, Method},
-    report::{Cell, Report, Row},
+    bench::{Bench, Job, Materials},
+    cache::Cache,
+    command::Command,
+    contexts::{References, references},
+    methods::{DISCLOSED, Method},
+    report::{Measured, Report, Row},
+    rows::Candidate,
+    texts::Desk,
 };
 use crate::{
     client::{Client, ServiceArgs},
-    folder::{Folder, write},
-    pairs::PairArgs,
+    folder::Folder,
+    pairs::{PairArgs, SplitPairs},
+    writer::TextArgs,
 };
 
 /// What to compare, and on what.
@@ -42,18 +61,32 @@ pub struct Args {
     from: PathBuf,
     #[command(flatten)]
     pairs: PairArgs,
-    /// Test pairs: JSONL, CSV or TSV.
+    /// Test pairs: JSONL, CSV or TSV; a task and `--draw` bring their own.
     #[arg(long)]
-    test: PathBuf,
+    test: Option<PathBuf>,
     /// Use only the first so many test pairs.
-    #[arg(long, default_value_t = usize::MAX)]
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     test_limit: usize,
-    /// The methods, in the report's order.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Method::LABEL_PRIVATE)]
-    methods: Vec<Method>,
+    /// Learn from only the first so many training pairs of the memory.
+    #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
+    train_limit: u32,
+    /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, context, copy, disclosed
+    /// [default: all but the last].
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// A method of your own, as 'deep={"prefix": 4}': an adapter with these settings on top of the
+    /// shared ones. May be repeated.
+    #[arg(long, value_name = "NAME=JSON")]
+    method: Vec<Method>,
     /// Settings that the trained methods share, as JSON.
     #[arg(long, default_value = "{}")]
     settings: String,
+    /// Also write texts of the test pairs, greedily, with each method's mixture of these schedules,
+    /// and score them. Costly.
+    #[arg(long, value_name = "SCHEDULES", num_args = 0..=1, require_equals = true, default_missing_value = "constant")]
+    texts: Option<Schedules>,
+    #[command(flatten)]
+    bounds: TextArgs,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     bootstrap_seed: u64,
@@ -61,9 +94,23 @@ pub struct Args {
     /// upper bound of what a method that keeps them can reach.
     #[arg(long)]
     disclose_targets: bool,
-    /// The folder for report.json, report.md, report.html and the adapters, kept for a next run.
+    /// The folder for report.json, report.md, report.html and what a next run need not do again.
     #[arg(long)]
     out: PathBuf,
+}
+
+/// Schedules by name, with commas.
+#[derive(Clone, Debug)]
+struct Schedules(Vec<Schedule>);
+
+impl std::str::FromStr for Schedules {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let schedule = |name: &str| serde_json::from_value(Value::String(name.to_owned()));
+        let all = text.split(',').map(schedule).collect::<Result<_, _>>();
+        Ok(Self(all.context("schedules are constant, linear and quadratic")?))
+    }
 }
 
 /// Evaluates.
@@ -72,95 +119,107 @@ pub fn run(args: &Args) -> Result<()> {
         args.service.is_loopback(),
         "the references would be sent to the service: serve the model on this machine and name it as 127.0.0.1"
     );
-    let mut methods = args.methods.clone();
-    if args.disclose_targets && !methods.contains(&Method::Disclosed) {
-        methods.push(Method::Disclosed);
-    }
-    ensure!(
-        args.disclose_targets || !methods.contains(&Method::Disclosed),
-        "the method `disclosed` trains on contexts along the targets: say so with --disclose-targets"
-    );
-    let config: AdapterConfig = serde_json::from_str(&args.settings).context("--settings")?;
+    let methods = args.methods()?;
+    let shared = methods::shared(&args.settings)?;
     let (client, card) = Client::connect(&args.service)?;
     let folder = Folder::open(&args.from)?;
     ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
-    fs::create_dir_all(&args.out).with_context(|| format!("{} cannot be made", args.out.display()))?;
 
-    let split = args.pairs.read()?;
-    let mut test = args.pairs.format().read(&args.test)?;
-    test.truncate(args.test_limit);
-    let template = args.pairs.format().template()?;
-    let prepare = |pairs: &[Pair]| Prepared::new(pairs, &template, &folder.tokenizer, &card);
-    let along = |pairs: &[Pair]| -> Result<Vec<Reference>> {
-        let shard = contexts::along_targets(&folder, &client, &prepare(pairs)?)?;
-        references(pairs, &prepare(pairs)?, &shard, &folder.tokenizer)
+    let data = Data::read(args)?;
+    let along = |pairs: &[Pair]| -> Result<References> {
+        let prepared = data.prepare(pairs, &folder)?;
+        let shard = contexts::along_targets(&folder, &client, &prepared)?;
+        references(pairs, &prepared, &shard, &folder.tokenizer)
     };
-    println!("contexts along {} validation and {} test references", split.valid.len(), test.len());
-    let (validation, test_references) = (along(&split.valid)?, along(&test)?);
-
-    let contexts = folder.contexts()?;
-    let device = Device::flex();
-    let bench = Bench {
+    let SplitPairs { train, valid, test } = &data.split;
+    println!("contexts along {} validation and {} test references", valid.len(), test.len());
+    let (validation_references, test_references) = (along(valid)?, along(test)?);
+    let all = data.prepare(&data.split.all(), &folder)?;
+    let discloses = methods.iter().any(Method::discloses);
+    let shard = discloses.then(|| contexts::along_targets(&folder, &client, &all)).transpose()?;
+    let cache = Cache::new(&args.out);
+    let materials = Materials {
         folder: &folder,
-        head: folder.head(&device)?,
-        device,
-        all: prepare(&split.all())?,
-        validation_from: split.train.len() as u32,
-        config,
-        adapters: args.out.join("adapters"),
+        all: &all,
+        validation_from: train.len() as u32,
+        shared: &shared,
+        sets: [&validation_references, &test_references],
+        along: shard.as_ref(),
+        cache: &cache,
     };
-    let mut rows: Vec<Row> = Vec::new();
-    let mut baseline: Option<Vec<Scored>> = None;
+    let bench = Bench::open(materials, true)?;
+    let desk = Desk { client: &client, folder: &folder, template: &data.template, bounds: args.bounds, cache: &cache };
+
+    let text_schedules = args.texts.as_ref().map_or(&[][..], |schedules| &schedules.0);
+    let mut candidates: Vec<Candidate> = Vec::new();
     for method in methods {
-        println!("{}", method.title());
-        let outcome = match method {
-            Method::Disclosed => {
-                let shard = contexts::along_targets(&folder, &client, &bench.all)?;
-                bench.run(method, &[&validation, &test_references], Some(&shard))?
-            }
-            _ => bench.run(method, &[&validation, &test_references], None)?,
-        };
-        let [on_validation, on_test] = outcome.scored;
-        let plm = baseline.get_or_insert_with(|| on_test.iter().map(Scored::plm_alone).collect());
-        for schedules in method.schedules() {
-            let choice = if method == Method::Plm { Choice::PLM_ALONE } else { choose(&on_validation, schedules)? };
-            let chosen = choice.unrolled(&on_test)?;
-            let against = compare(&chosen, &Choice::PLM_ALONE.unrolled(plm)?, args.bootstrap_seed);
-            println!(
-                "  {:<28} perplexity {:.2} [{:.2}, {:.2}]",
-                choice.label(method),
-                against.perplexity,
-                against.low,
-                against.high
-            );
-            rows.push(Row::new(method, &choice, against, outcome.parameters, outcome.seconds));
-        }
-        if let Some(row) = rows.last_mut().filter(|_| method != Method::Plm) {
-            for schedule in SCHEDULES {
-                for lambda_max in LAMBDAS {
-                    let perplexity = Choice { schedule, lambda_max, perplexity: 0.0 }.perplexity(&on_validation)?;
-                    row.sweep.push(Cell { schedule: schedule.to_string(), lambda_max, perplexity });
-                }
-            }
-        }
+        println!("{}", method.title);
+        candidates.extend(rows::candidates(&bench, &desk, &Job { method, train_limit: args.train_limit }, text_schedules, test)?);
     }
+    let rows = rows::measured(&candidates, args.bootstrap_seed, &Command::this());
+    for Row { label, perplexity: Measured { interval, .. }, .. } in &rows {
+        println!("{label:<44} perplexity {:.2} [{:.2}, {:.2}]", interval.value, interval.low, interval.high);
+    }
+    let contexts = folder.contexts()?;
     let report = Report {
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: Command::this().to_string(),
         model: card.name.clone(),
         contexts,
-        memory_rows: bench.all.rows(contexts),
-        memory_pairs: bench.all.targets.pairs(),
-        training_pairs: split.train.len(),
-        validation_pairs: split.valid.len(),
+        memory_rows: all.rows(contexts),
+        memory_pairs: all.targets.pairs(),
+        training_pairs: train.len().min(args.train_limit as usize),
+        validation_pairs: valid.len(),
         test_pairs: test.len(),
-        bytes_sent: serde_json::to_vec(&bench.all.request(contexts, &card)?)?.len(),
-        settings: bench.config.clone(),
-        disclosed: args.disclose_targets,
+        seed: serde_json::from_value::<AdapterConfig>(Value::Object(shared.clone()))?.seed,
+        settings: shared,
+        bootstrap_seed: args.bootstrap_seed,
+        texts: args.texts.is_some().then_some(args.bounds),
+        disclosed: discloses,
         rows,
     };
-    write(&args.out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
-    write(&args.out.join("report.md"), report.markdown().as_bytes())?;
-    write(&args.out.join("report.html"), report.html().as_bytes())?;
+    report.write(&args.out)?;
     println!("{}", args.out.join("report.html").display());
     Ok(())
+}
+
+impl Args {
+    fn methods(&self) -> Result<Vec<Method>> {
+        let mut names = self.methods.clone();
+        if self.disclose_targets && names.is_empty() {
+            let default = Method::chosen(&[], &[])?;
+            names = default.into_iter().map(|method| method.name).collect();
+        }
+        if self.disclose_targets && !names.iter().any(|name| name == DISCLOSED) {
+            names.push(DISCLOSED.to_owned());
+        }
+        let methods = Method::chosen(&names, &self.method)?;
+        ensure!(
+            self.disclose_targets || !methods.iter().any(Method::discloses),
+            "the method `{DISCLOSED}` trains on contexts along the targets: say so with --disclose-targets"
+        );
+        Ok(methods)
+    }
+}
+
+/// The pairs of a study.
+struct Data {
+    split: SplitPairs,
+    template: Template,
+}
+
+impl Data {
+    fn read(args: &Args) -> Result<Self> {
+        let mut split = args.pairs.read()?;
+        if let Some(path) = &args.test {
+            split.test = args.pairs.format().read(path)?;
+        }
+        split.test.truncate(args.test_limit);
+        ensure!(!split.test.is_empty(), "there are no test pairs: name a file with --test, a task with --task, or --draw some");
+        ensure!(!split.valid.is_empty(), "there are no validation pairs, on which mixtures are chosen: set some aside");
+        Ok(Self { split, template: args.pairs.format().template()? })
+    }
+
+    fn prepare(&self, pairs: &[Pair], folder: &Folder) -> Result<Prepared> {
+        Ok(Prepared::new(pairs, &self.template, &folder.tokenizer, &folder.card)?)
+    }
 }

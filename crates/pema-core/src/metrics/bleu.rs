@@ -1,35 +1,50 @@
 //! Corpus BLEU from n-gram counts.
 
-use super::{ngrams, overlap, tokenize_13a};
+use std::ops::AddAssign;
+
+use super::{Counts, ngrams, overlap, tokenize_13a};
 
 /// Longest n-gram.
 const ORDER: usize = 4;
 
-/// Counts over the corpus; index `n - 1` is order `n`.
-#[derive(Default)]
-struct Counts {
+/// What corpus BLEU needs of outputs and their references; index `n - 1` is order `n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BleuCounts {
     output_len: usize,
     reference_len: usize,
     correct: [usize; ORDER],
     total: [usize; ORDER],
 }
 
-pub(super) fn corpus<'t>(pairs: impl Iterator<Item = (&'t str, &'t str)>) -> f64 {
-    let mut counts = Counts::default();
-    for (output, reference) in pairs {
-        let (output, reference) = (tokenize_13a::tokens(output), tokenize_13a::tokens(reference));
-        counts.output_len += output.len();
-        counts.reference_len += reference.len();
-        for n in 1..=ORDER {
-            counts.correct[n - 1] += overlap(&ngrams(&output, n), &ngrams(&reference, n));
-            counts.total[n - 1] += (output.len() + 1).saturating_sub(n);
+impl AddAssign for BleuCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.output_len += other.output_len;
+        self.reference_len += other.reference_len;
+        for n in 0..ORDER {
+            self.correct[n] += other.correct[n];
+            self.total[n] += other.total[n];
         }
     }
-    score(&counts)
+}
+
+impl Counts for BleuCounts {
+    fn of(output: &str, reference: &str) -> Self {
+        let (output, reference) = (tokenize_13a::tokens(output), tokenize_13a::tokens(reference));
+        let mut counts = Self { output_len: output.len(), reference_len: reference.len(), ..Self::default() };
+        for n in 1..=ORDER {
+            counts.correct[n - 1] = overlap(&ngrams(&output, n), &ngrams(&reference, n));
+            counts.total[n - 1] = (output.len() + 1).saturating_sub(n);
+        }
+        counts
+    }
+
+    fn score(&self) -> f64 {
+        score(self)
+    }
 }
 
 /// The geometric mean of the precisions, times the brevity penalty.
-fn score(counts: &Counts) -> f64 {
+fn score(counts: &BleuCounts) -> f64 {
     // A corpus without a match, or without any 4-gram at all, scores 0 (no effective order).
     if counts.correct.iter().all(|&c| c == 0) || counts.total.contains(&0) {
         return 0.0;

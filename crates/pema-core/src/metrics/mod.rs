@@ -13,8 +13,22 @@ mod tokenize_13a;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::AddAssign;
 
 use thiserror::Error;
+
+pub use bleu::BleuCounts;
+pub use chrf::ChrfCounts;
+
+/// What a corpus score needs of each output: counts add up, so that a corpus may be resampled
+/// without counting again.
+pub trait Counts: AddAssign + Copy + Default {
+    /// The counts of one output.
+    fn of(output: &str, reference: &str) -> Self;
+
+    /// The score of all outputs counted.
+    fn score(&self) -> f64;
+}
 
 /// Why there is no score.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -37,7 +51,7 @@ pub enum MetricError {
 /// # Errors
 /// [`MetricError`] when outputs and references do not pair up.
 pub fn bleu<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Result<f64, MetricError> {
-    Ok(bleu::corpus(pairs(outputs, references)?))
+    corpus::<BleuCounts, _, _>(outputs, references)
 }
 
 /// Corpus chrF2: character n-grams up to 6 without white space, beta 2, case matters.
@@ -45,7 +59,7 @@ pub fn bleu<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Re
 /// # Errors
 /// [`MetricError`] when outputs and references do not pair up.
 pub fn chrf<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Result<f64, MetricError> {
-    Ok(chrf::corpus(pairs(outputs, references)?))
+    corpus::<ChrfCounts, _, _>(outputs, references)
 }
 
 /// Percentage of outputs that equal their reference, white space at the ends aside.
@@ -55,6 +69,12 @@ pub fn chrf<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Re
 pub fn exact_match<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Result<f64, MetricError> {
     let hits = pairs(outputs, references)?.filter(|(output, reference)| output.trim() == reference.trim()).count();
     Ok(100.0 * hits as f64 / outputs.len() as f64)
+}
+
+fn corpus<C: Counts, O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Result<f64, MetricError> {
+    let mut counts = C::default();
+    pairs(outputs, references)?.for_each(|(output, reference)| counts += C::of(output, reference));
+    Ok(counts.score())
 }
 
 fn pairs<'t, O: AsRef<str>, R: AsRef<str>>(

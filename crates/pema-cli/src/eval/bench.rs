@@ -1,0 +1,202 @@
+//! The work: training adapters and scoring references, each once, whatever run asks for it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use futures::executor::block_on;
+use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
+use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared};
+use serde_json::{Map, Value, json};
+
+use super::{
+    cache::Cache,
+    contexts::{Reference, References},
+    costs::{Costs, Meter, bytes_along_targets},
+    knn,
+    likelihood::Scored,
+    methods::{Method, Way, config},
+};
+use crate::folder::{Folder, read};
+
+/// What all work is done with. Cheap to copy, also into other threads.
+#[derive(Clone, Copy)]
+pub struct Materials<'a> {
+    /// Model and memory.
+    pub folder: &'a Folder,
+    /// Training pairs, then validation pairs.
+    pub all: &'a Prepared,
+    /// The first validation pair.
+    pub validation_from: u32,
+    /// Settings that trained methods share.
+    pub shared: &'a Map<String, Value>,
+    /// Validation and test references.
+    pub sets: [&'a References; 2],
+    /// Contexts along the targets of training and validation pairs, if they are disclosed.
+    pub along: Option<&'a Shard>,
+    /// Results of this and earlier runs.
+    pub cache: &'a Cache,
+}
+
+/// A piece of work.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What to train, if anything, and to score.
+    pub method: Method,
+    /// Learn from the first so many training pairs.
+    pub train_limit: u32,
+}
+
+/// Where work is done: a thread has one of its own, as the head is not shared between threads.
+pub struct Bench<'a> {
+    materials: Materials<'a>,
+    head: Head,
+    device: Device,
+    /// Whether no other training runs beside.
+    alone: bool,
+}
+
+/// What a method gave.
+pub struct Outcome {
+    /// Likelihoods of validation and test references.
+    pub scored: [Vec<Scored>; 2],
+    /// The adapter, if the method has one.
+    pub adapter: Option<Adapter>,
+    /// Names everything that decided the above.
+    pub key: ContentHash,
+    /// What the method was set to.
+    pub settings: Value,
+    /// What it took.
+    pub costs: Costs,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench on the CPU. `alone` says that no other bench of this process is at work.
+    pub fn open(materials: Materials<'a>, alone: bool) -> Result<Self> {
+        let device = Device::flex();
+        Ok(Self { head: materials.folder.head(&device)?, materials, device, alone })
+    }
+
+    /// Distributions from the PLM, and an adapter if there is one.
+    pub fn mixer(&self, adapter: Option<&Adapter>) -> Mixer {
+        Mixer::new(self.head.clone(), adapter.cloned(), self.device.clone())
+    }
+
+    /// Trains, if the method does, and scores the references.
+    pub fn run(&self, job: &Job) -> Result<Outcome> {
+        match &job.method.way {
+            Way::Plm => {
+                let (key, scored) = self.plm()?;
+                Ok(Outcome { scored, adapter: None, key, settings: Value::Null, costs: Costs::default() })
+            }
+            Way::Knn => self.knn(job.train_limit),
+            Way::Adapter { settings, discloses } => self.adapted(settings, *discloses, job.train_limit),
+        }
+    }
+
+    /// The PLM alone.
+    fn plm(&self) -> Result<(ContentHash, [Vec<Scored>; 2])> {
+        let key = Cache::key(&("plm", &self.materials.folder.card.model))?;
+        let scored = self.scored(&key, None)?;
+        Ok((key, scored))
+    }
+
+    fn knn(&self, train_limit: u32) -> Result<Outcome> {
+        let memory = self.memory(false, train_limit)?;
+        let key = Cache::key(&("knn", memory.fingerprint(), &self.materials.folder.card.model))?;
+        let (_, plm) = self.plm()?;
+        let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
+            knn::score(&memory, self.materials.sets.map(|set| set.all.as_slice()), &plm, &self.device)
+        })?;
+        let costs = Costs { bytes_sent: self.bytes_sent(false)?, ..Costs::default() };
+        Ok(Outcome { scored, adapter: None, key, settings: json!(tuned), costs })
+    }
+
+    fn adapted(&self, own: &Map<String, Value>, discloses: bool, train_limit: u32) -> Result<Outcome> {
+        let memory = self.memory(discloses, train_limit)?;
+        let config = config(self.materials.shared, own, memory.contexts())?;
+        let key = Cache::key(&(&config, memory.fingerprint(), &self.materials.folder.card.model, discloses))?;
+        let settings = serde_json::to_value(&config)?;
+        let (adapter, costs) = self.trained(config, memory, &key)?;
+        let costs = Costs { bytes_sent: self.bytes_sent(discloses)?, ..costs };
+        let scored = self.scored(&key, Some(&adapter))?;
+        Ok(Outcome { scored, adapter: Some(adapter), key, settings, costs })
+    }
+
+    /// The external memory, or the one along the targets, to learn from the first training pairs.
+    fn memory(&self, discloses: bool, train_limit: u32) -> Result<Memory<Arc<HostRows>>> {
+        let memory = if discloses {
+            let shard = self.materials.along.context("contexts along the targets were not asked for")?;
+            let mut builder =
+                MemoryBuilder::new(self.materials.all, Contexts::Steps, shard.hidden_size, self.materials.validation_from);
+            builder.add(0, shard)?;
+            builder.finish()?
+        } else {
+            self.materials.folder.memory(self.materials.all, self.materials.validation_from)?
+        };
+        Ok(memory.learning_from(train_limit)?)
+    }
+
+    /// What the data owner sends for a memory of all pairs.
+    fn bytes_sent(&self, discloses: bool) -> Result<usize> {
+        if discloses {
+            return bytes_along_targets(self.materials.all);
+        }
+        Ok(serde_json::to_vec(&self.materials.all.request(self.materials.folder.contexts()?, &self.materials.folder.card)?)?
+            .len())
+    }
+
+    /// The adapter of these settings: kept from an earlier run, or trained.
+    fn trained(&self, config: AdapterConfig, memory: Memory<Arc<HostRows>>, key: &ContentHash) -> Result<(Adapter, Costs)> {
+        let path = self.materials.cache.path("adapters", key, "safetensors");
+        if let Some(costs) = self.materials.cache.get::<Costs>("adapters", key)? {
+            return Ok((Adapter::import(&read(&path)?, self.head.hash(), &self.device)?.1, costs));
+        }
+        let meter = Meter::start(self.alone);
+        let model = self.materials.folder.card.model.clone();
+        let mut trainer = Trainer::new(config, memory, self.head.clone(), model, self.device.clone())?;
+        while !trainer.is_done() {
+            let progress = block_on(trainer.step())?;
+            if self.alone {
+                eprint!("\r  {:?} epoch {} loss {:.3}   ", progress.phase, progress.epoch, progress.loss);
+            }
+        }
+        if self.alone {
+            eprintln!();
+        }
+        let adapter = trainer.adapter().context("training ended without an adapter")?;
+        let (seconds, peak_memory_bytes) = meter.stop();
+        let parameters = adapter.parameters();
+        let costs = Costs { parameters, training_seconds: Some(seconds), peak_memory_bytes, bytes_sent: 0 };
+        self.materials.cache.put_bytes(&path, &block_on(adapter.export("eval"))?)?;
+        // Last: it says that the adapter is whole.
+        self.materials.cache.put("adapters", key, &costs)?;
+        Ok((adapter, costs))
+    }
+
+    /// Probabilities of every token of the references, kept for the next run.
+    fn scored(&self, key: &ContentHash, adapter: Option<&Adapter>) -> Result<[Vec<Scored>; 2]> {
+        self.materials.cache.get_or("scores", &self.score_key(key)?, || {
+            let mixer = self.mixer(adapter);
+            let all = |set: &References| set.all.iter().map(|reference| score(&mixer, reference)).collect::<Result<Vec<_>>>();
+            Ok([all(self.materials.sets[0])?, all(self.materials.sets[1])?])
+        })
+    }
+
+    fn score_key(&self, key: &ContentHash) -> Result<ContentHash> {
+        Cache::key(&(key, self.materials.sets.map(|set| &set.name)))
+    }
+}
+
+/// Probabilities of every token of a reference.
+fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
+    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), source_len: reference.source_len };
+    for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
+        let hidden = Hidden { prompt: reference.h_prompt(), current: h };
+        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], 1.0))?;
+        let [method, plm, _] = next.of(token);
+        scored.plm.push(plm);
+        scored.method.push(if mixer.has_adapter() { method } else { plm });
+    }
+    Ok(scored)
+}

@@ -1,0 +1,179 @@
+//! The report's rows: first what each method gave, then how it compares with the others.
+
+use anyhow::Result;
+use pema_core::{data::Pair, schedule::Schedule};
+use serde_json::{Value, json};
+
+use super::{
+    bench::{Bench, Job, Outcome},
+    bootstrap::{Share, interval, no_better},
+    command::Command,
+    costs::Costs,
+    likelihood::{Choice, LAMBDAS, Likelihood, PLM_ALONE, SCHEDULES, Scored, choose, likelihoods, perplexity},
+    methods::{Method, PEMA, Way},
+    report::{Cell, Measured, Row, TextScores},
+    texts::{Desk, TextShares, Texts},
+};
+use crate::writer::Mixture;
+
+/// A method with one schedule, measured and not yet compared.
+pub struct Candidate {
+    method: Method,
+    settings: Value,
+    mixture: Option<Mixture>,
+    validation_perplexity: f64,
+    /// Of test references.
+    likelihoods: Vec<Likelihood>,
+    texts: Option<(Texts, TextShares)>,
+    costs: Costs,
+    grid: Vec<Cell>,
+}
+
+impl Candidate {
+    /// The method with its mixture.
+    pub fn label(&self) -> String {
+        let title = &self.method.title;
+        self.mixture.map_or(title.clone(), |mixture| format!("{title}, {} {}", mixture.schedule, mixture.lambda_max))
+    }
+}
+
+/// What a method gives with each of its schedules; texts with those of `text_schedules`.
+pub fn candidates(
+    bench: &Bench<'_>,
+    desk: &Desk<'_>,
+    job: &Job,
+    text_schedules: &[Schedule],
+    test: &[Pair],
+) -> Result<Vec<Candidate>> {
+    let outcome = bench.run(job)?;
+    let method = &job.method;
+    let [on_validation, on_test] = &outcome.scored;
+    let mut all = Vec::new();
+    for &schedule in method.schedules() {
+        let (mixture, validation_perplexity) = match method.way {
+            Way::Plm => (None, perplexity(PLM_ALONE, on_validation)?),
+            _ => {
+                let Choice { mixture, perplexity } = choose(on_validation, &[schedule])?;
+                (Some(mixture), perplexity)
+            }
+        };
+        // The service has no kNN-LM to write with.
+        let writes = text_schedules.contains(&schedule) && method.way != Way::Knn;
+        let texts = writes.then(|| texts(bench, desk, &outcome, mixture, test)).transpose()?;
+        all.push(Candidate {
+            method: method.clone(),
+            settings: outcome.settings.clone(),
+            mixture,
+            validation_perplexity,
+            likelihoods: likelihoods(mixture.unwrap_or(PLM_ALONE), on_test)?,
+            texts,
+            costs: outcome.costs,
+            grid: Vec::new(),
+        });
+    }
+    if let Some(last) = all.last_mut().filter(|candidate| candidate.mixture.is_some()) {
+        last.grid = grid(on_validation)?;
+    }
+    Ok(all)
+}
+
+fn texts(
+    bench: &Bench<'_>,
+    desk: &Desk<'_>,
+    outcome: &Outcome,
+    mixture: Option<Mixture>,
+    test: &[Pair],
+) -> Result<(Texts, TextShares)> {
+    let mixer = bench.mixer(outcome.adapter.as_ref());
+    let texts = desk.write(&outcome.key, &mixer, mixture, test)?;
+    let shares = TextShares::new(texts.outputs.iter().map(|output| output.text.as_str()), test);
+    Ok((texts, shares))
+}
+
+fn grid(validation: &[Scored]) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    for schedule in SCHEDULES {
+        for lambda_max in LAMBDAS {
+            let mixture = Mixture { schedule, lambda_max };
+            cells.push(Cell { mixture, perplexity: perplexity(mixture, validation)? });
+        }
+    }
+    Ok(cells)
+}
+
+/// The rows, each beside the PLM alone and the paper's method, where these were measured.
+pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<Row> {
+    let all = Baselines::among(candidates, |_| true);
+    let writing = Baselines::among(candidates, |candidate| candidate.texts.is_some());
+    let row = |candidate: &Candidate| {
+        let Candidate { method, mixture, .. } = candidate;
+        let schedule = mixture.map_or(String::new(), |mixture| format!("-{}", mixture.schedule));
+        let texts = candidate.texts.as_ref().map(|(texts, _)| TextScores {
+            chrf: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.chrf)),
+            bleu: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.bleu)),
+            exact_match: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.exact)),
+            seconds_per_token: texts.seconds_per_token(),
+            outputs: texts.outputs.iter().map(|output| output.text.clone()).collect(),
+        });
+        Row {
+            id: format!("{}{schedule}", method.name),
+            method: method.name.clone(),
+            title: method.title.clone(),
+            label: candidate.label(),
+            discloses: method.discloses(),
+            settings: candidate.settings.clone(),
+            mixture: *mixture,
+            validation_perplexity: candidate.validation_perplexity,
+            perplexity: all.compare(candidate, seed, |candidate| Some(&candidate.likelihoods)),
+            texts,
+            costs: candidate.costs,
+            grid: candidate.grid.clone(),
+            command: repetition(command, method),
+        }
+    };
+    candidates.iter().map(row).collect()
+}
+
+/// What the others are compared with.
+struct Baselines<'a> {
+    plm: Option<&'a Candidate>,
+    /// The paper's method with the schedule that is best on validation pairs.
+    pema: Option<&'a Candidate>,
+}
+
+impl<'a> Baselines<'a> {
+    fn among(candidates: &'a [Candidate], may_be: fn(&Candidate) -> bool) -> Self {
+        let may_be = || candidates.iter().filter(|candidate| may_be(candidate));
+        let by_perplexity = |a: &&Candidate, b: &&Candidate| a.validation_perplexity.total_cmp(&b.validation_perplexity);
+        Self {
+            plm: may_be().find(|candidate| candidate.method.way == Way::Plm),
+            pema: may_be().filter(|candidate| candidate.method.name == PEMA).min_by(by_perplexity),
+        }
+    }
+
+    fn compare<S: Share>(&self, candidate: &Candidate, seed: u64, shares: fn(&Candidate) -> Option<&Vec<S>>) -> Measured {
+        let own = shares(candidate).map_or(&[][..], Vec::as_slice);
+        let beside = |other: Option<&Candidate>| {
+            let other = other.filter(|other| !std::ptr::eq(*other, candidate))?;
+            Some(no_better(own, shares(other)?, seed))
+        };
+        Measured { interval: interval(own, seed), p_plm: beside(self.plm), p_pema: beside(self.pema) }
+    }
+}
+
+/// The command that measures a method again, beside what it is compared with.
+fn repetition(command: &Command, method: &Method) -> String {
+    let mut names = vec!["plm", PEMA];
+    let own = match &method.way {
+        Way::Adapter { settings, .. } if !method.is_built_in() => Some(format!("{}={}", method.name, json!(settings))),
+        _ => None,
+    };
+    if own.is_none() && !names.contains(&method.name.as_str()) {
+        names.push(&method.name);
+    }
+    let names = names.join(",");
+    let mut options = vec!["--methods", &names];
+    options.extend(own.iter().flat_map(|own| ["--method", own]));
+    options.extend(method.discloses().then_some("--disclose-targets"));
+    command.repeat(&options).to_string()
+}

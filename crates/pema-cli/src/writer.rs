@@ -1,0 +1,85 @@
+//! Writing: a greedy text from the mixture, or from the model alone.
+
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use futures::executor::block_on;
+use pema_adapter::{Consult, Generation, Mixer, generate};
+use pema_core::{
+    data::Template,
+    id::TokenId,
+    prepare::prompt_tokens,
+    sampling::Chooser,
+    schedule::{GradualUnrolling, Schedule},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{client::Stream, folder::Folder};
+
+/// How the adapter is mixed with the model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mixture {
+    /// How the adapter's weight falls with the steps.
+    pub schedule: Schedule,
+    /// Its weight at the first step, in `[0, 1]`.
+    pub lambda_max: f32,
+}
+
+/// Bounds on a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+pub struct TextArgs {
+    /// No sequence of so many tokens is written twice; 0 allows it.
+    #[arg(long, default_value_t = 4)]
+    pub no_repeat: usize,
+    /// At most so many tokens of a text.
+    #[arg(long, default_value_t = 64)]
+    pub max_tokens: usize,
+}
+
+/// A text and its length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Without white space around it.
+    pub text: String,
+    /// Tokens chosen, the one that ends it too.
+    pub tokens: usize,
+}
+
+/// Writes one text after the other.
+pub struct Writer<'a> {
+    /// Of the model.
+    pub folder: &'a Folder,
+    /// Around inputs.
+    pub template: Template,
+    /// Of the model's service.
+    pub stream: Stream,
+    /// Of every text.
+    pub bounds: TextArgs,
+}
+
+impl Writer<'_> {
+    /// The text after an input; without a mixture the model's own.
+    pub fn write(&mut self, input: &str, mixer: &Mixer, mixture: Option<Mixture>, consult: Consult) -> Result<Written> {
+        let Folder { tokenizer, card, .. } = self.folder;
+        let source_len = tokenizer.encode(input)?.len() as u32;
+        let unrolling = mixture.map(|mixture| GradualUnrolling::new(mixture.schedule, mixture.lambda_max, source_len));
+        let prompt = prompt_tokens(input, "the input", &self.template, tokenizer, card)?;
+        let generation = Generation {
+            prompt: &prompt,
+            unrolling: unrolling.transpose()?,
+            consult,
+            chooser: Chooser::Greedy,
+            endings: &card.end_of_generation,
+            no_repeat: self.bounds.no_repeat,
+            max_tokens: self.bounds.max_tokens,
+        };
+        let mut written: Vec<TokenId> = Vec::new();
+        let mut tokens = 0;
+        block_on(generate(&mut self.stream, mixer, generation, |chosen| {
+            tokens += 1;
+            written.extend((!chosen.is_end).then_some(chosen.token));
+            ControlFlow::Continue(())
+        }))?;
+        Ok(Written { text: tokenizer.decode(&written)?.trim().to_owned(), tokens })
+    }
+}
