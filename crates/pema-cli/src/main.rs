@@ -35,8 +35,11 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Compare the model alone and the adapter on test pairs.
     Evaluate(generate::EvaluateArgs),
-    /// Compare methods by the perplexity that their mixtures give to references.
+    /// Compare methods by the perplexity that their mixtures give to references, and by their texts.
     Eval(eval::Args),
+    /// Compare the reports of two evaluations.
+    #[command(subcommand)]
+    Report(eval::report::diff::Args),
     /// Time a training step on this machine's CPU.
     Bench(bench::Args),
 }
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Command::Generate(args) => generate::run_generate(&args),
         Command::Evaluate(args) => generate::run_evaluate(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Report(args) => eval::report::diff::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -50,6 +50,10 @@ fn pema(args: &[&str]) -> Result<String, String> {
     }
 }
 
+fn pema_diff(a: &Path, b: &Path) -> String {
+    pema(&["report", "diff", a.to_str().unwrap(), b.to_str().unwrap()]).unwrap()
+}
+
 fn report(folder: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(folder.join("report.json")).unwrap()).unwrap()
 }
@@ -67,7 +71,9 @@ fn every_method_is_measured_on_one_memory() {
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
     let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4}"#];
     let texts = ["--texts=constant,linear", "--max-tokens", "4"];
-    let measure = [&measure[..], &pairs, &how, &texts].concat();
+    let sweeps =
+        ["--sweep", "rank=4,8", "--sweep", "kappa=0,0.4", "--sweep", "memory=0.5,1", "--sweep-methods", "pema", "--jobs", "2"];
+    let measure = [&measure[..], &pairs, &how, &texts, &sweeps].concat();
     pema(&measure).unwrap();
     let first = report(&out);
     let rows = first["rows"].as_array().unwrap();
@@ -95,6 +101,21 @@ fn every_method_is_measured_on_one_memory() {
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
     assert!(rows.iter().all(|row| html.contains(&format!("id=\"{}\"", row["id"].as_str().unwrap()))));
+
+    // Each sweep passes through the shared settings, where it gives the method's own number.
+    let curves = first["curves"].as_array().unwrap();
+    assert_eq!(curves.len(), 3);
+    let paper = rows.iter().find(|row| row["id"] == "pema-constant").unwrap();
+    for (curve, quantity) in curves.iter().zip(["rank", "kappa", "memory"]) {
+        assert_eq!((curve["quantity"].as_str(), curve["points"].as_array().unwrap().len()), (Some(quantity), 2));
+        let last = &curve["points"][1];
+        let is_shared = quantity != "kappa";
+        assert!(!is_shared || last["perplexity"]["value"] == paper["perplexity"]["value"], "{last}");
+    }
+    assert_eq!(curves[2]["points"][0]["x"], 3.0);
+    assert!(html.contains("id=\"curve-rank-t\"") && html.matches("role=\"img\"").count() == html.matches("<desc").count());
+    let same = pema_diff(&out, &out);
+    assert!(same.contains("+0.00") && !same.contains("outside"), "{same}");
 
     // A second run finds everything where the first left it, down to the seconds that training took.
     pema(&measure).unwrap();

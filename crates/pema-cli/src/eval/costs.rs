@@ -48,13 +48,20 @@ fn reset_peak_memory() -> bool {
     cfg!(target_os = "linux") && std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// `VmHWM` of proc_pid_status(5).
-fn peak_memory() -> Option<u64> {
-    parse_peak(&std::fs::read_to_string("/proc/self/status").ok()?)
+/// Bytes that a new process could have, `MemAvailable` of proc_meminfo(5); none where the system does
+/// not tell.
+pub fn available_memory() -> Option<u64> {
+    parse_kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
-fn parse_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// `VmHWM` of proc_pid_status(5).
+fn peak_memory() -> Option<u64> {
+    parse_kibibytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// An entry of a file of proc(5), in bytes.
+fn parse_kibibytes(text: &str, entry: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(entry))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -79,8 +86,8 @@ mod tests {
 
     #[test]
     fn the_peak_is_read_in_bytes() {
-        assert_eq!(parse_peak("VmPeak:\t  10 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 5 kB\n"), Some(2048 * 1024));
-        assert_eq!(parse_peak("VmPeak:\t  10 kB\n"), None);
+        assert_eq!(parse_kibibytes("VmPeak:\t  10 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 5 kB\n", "VmHWM:"), Some(2048 * 1024));
+        assert_eq!(parse_kibibytes("VmPeak:\t  10 kB\n", "VmHWM:"), None);
     }
 
     #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@
 //! - [`contexts`], [`likelihood`], [`knn`], [`texts`], [`bootstrap`], [`costs`]: what is measured, and how
 //! - [`report`]: what is said of it, [`command`]: how to measure it again
 
+mod ahead;
 mod bench;
 mod bootstrap;
 mod cache;
@@ -18,8 +19,9 @@ mod costs;
 mod knn;
 mod likelihood;
 mod methods;
-mod report;
+pub mod report;
 mod rows;
+mod sweeps;
 mod texts;
 
 use std::path::PathBuf;
@@ -38,9 +40,10 @@ use self::{
     cache::Cache,
     command::Command,
     contexts::{References, references},
-    methods::{DISCLOSED, Method},
+    methods::{DISCLOSED, Method, PEMA, Way},
     report::{Measured, Report, Row},
     rows::Candidate,
+    sweeps::{Axes, Sweep},
     texts::Desk,
 };
 use crate::{
@@ -87,6 +90,16 @@ pub struct Args {
     texts: Option<Schedules>,
     #[command(flatten)]
     bounds: TextArgs,
+    /// Also sweep rank, kappa or memory, as `rank,memory` or with values of your own, as
+    /// `rank=16,64`, `kappa=0,0.5`, or shares of the training pairs, `memory=0.5,1`. May be repeated.
+    #[arg(long)]
+    sweep: Vec<Axes>,
+    /// The methods to sweep [default: pema, and the best on validation pairs that keeps targets].
+    #[arg(long, value_delimiter = ',', requires = "sweep")]
+    sweep_methods: Vec<String>,
+    /// Train so many adapters side by side, if memory allows.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     bootstrap_seed: u64,
@@ -152,10 +165,20 @@ pub fn run(args: &Args) -> Result<()> {
 
     let text_schedules = args.texts.as_ref().map_or(&[][..], |schedules| &schedules.0);
     let mut candidates: Vec<Candidate> = Vec::new();
-    for method in methods {
+    let trains = methods.iter().filter(|method| matches!(method.way, Way::Adapter { .. }));
+    let jobs: Vec<Job> = trains.map(|method| Job { method: method.clone(), train_limit: args.train_limit }).collect();
+    ahead::work(&bench, materials, &jobs, args.jobs)?;
+    for method in &methods {
         println!("{}", method.title);
-        candidates.extend(rows::candidates(&bench, &desk, &Job { method, train_limit: args.train_limit }, text_schedules, test)?);
+        let job = Job { method: method.clone(), train_limit: args.train_limit };
+        candidates.extend(rows::candidates(&bench, &desk, &job, text_schedules, test)?);
     }
+    let training_pairs = (train.len() as u32).min(args.train_limit);
+    let swept = sweeps::sweeps(&args.sweep, &args.swept_methods(&methods, &candidates)?, &shared, training_pairs)?;
+    let jobs: Vec<Job> = swept.iter().flat_map(Sweep::jobs).cloned().collect();
+    ahead::work(&bench, materials, &jobs, args.jobs)?;
+    let curve = |sweep: &Sweep| sweep.curve(&bench, args.bootstrap_seed, &Command::this());
+    let curves = swept.iter().map(curve).collect::<Result<Vec<_>>>()?;
     let rows = rows::measured(&candidates, args.bootstrap_seed, &Command::this());
     for Row { label, perplexity: Measured { interval, .. }, .. } in &rows {
         println!("{label:<44} perplexity {:.2} [{:.2}, {:.2}]", interval.value, interval.low, interval.high);
@@ -167,7 +190,7 @@ pub fn run(args: &Args) -> Result<()> {
         contexts,
         memory_rows: all.rows(contexts),
         memory_pairs: all.targets.pairs(),
-        training_pairs: train.len().min(args.train_limit as usize),
+        training_pairs: training_pairs as usize,
         validation_pairs: valid.len(),
         test_pairs: test.len(),
         seed: serde_json::from_value::<AdapterConfig>(Value::Object(shared.clone()))?.seed,
@@ -176,6 +199,7 @@ pub fn run(args: &Args) -> Result<()> {
         texts: args.texts.is_some().then_some(args.bounds),
         disclosed: discloses,
         rows,
+        curves,
     };
     report.write(&args.out)?;
     println!("{}", args.out.join("report.html").display());
@@ -198,6 +222,22 @@ impl Args {
             "the method `{DISCLOSED}` trains on contexts along the targets: say so with --disclose-targets"
         );
         Ok(methods)
+    }
+
+    /// The methods to sweep: those named, or the paper's and the best of those that were measured.
+    fn swept_methods(&self, measured: &[Method], candidates: &[Candidate]) -> Result<Vec<Method>> {
+        if self.sweep.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = |name: &str| -> Result<Method> {
+            let found = measured.iter().find(|method| method.name == name).cloned();
+            found.map_or_else(|| Ok(Method::chosen(&[name.to_owned()], &[])?.swap_remove(0)), Ok)
+        };
+        if !self.sweep_methods.is_empty() {
+            return self.sweep_methods.iter().map(|name| named(name)).collect();
+        }
+        let best = rows::best(candidates).filter(|best| best.name != PEMA);
+        Ok(std::iter::once(named(PEMA)?).chain(best.cloned()).collect())
     }
 }
 

@@ -77,6 +77,13 @@ pub fn candidates(
     Ok(all)
 }
 
+/// The trained method that keeps targets and is best on validation pairs.
+pub fn best(candidates: &[Candidate]) -> Option<&Method> {
+    let trained = candidates.iter().filter(|candidate| matches!(candidate.method.way, Way::Adapter { discloses: false, .. }));
+    let best = trained.min_by(|a, b| a.validation_perplexity.total_cmp(&b.validation_perplexity));
+    best.map(|candidate| &candidate.method)
+}
+
 fn texts(
     bench: &Bench<'_>,
     desk: &Desk<'_>,

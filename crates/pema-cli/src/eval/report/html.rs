@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::{
-    Report, Row, svg,
+    Report, svg,
     tables::{Table, tables},
 };
 
@@ -17,10 +19,18 @@ pub fn document(report: &Report) -> String {
     };
     let tables: String = tables(report).iter().map(table).collect();
     let maps: String = report.rows.iter().filter(|row| !row.grid.is_empty()).map(svg::heat_map).collect();
-    let repeats: String = report.rows.iter().map(|row| repetition(report, row)).collect();
+    let of_rows = report.rows.iter().map(|row| repetition(report, &row.id, &row.label, &row.command, &row.settings));
+    let of_points = report.curves.iter().flat_map(|curve| {
+        curve.points.iter().map(|point| {
+            let label = format!("{}, {} {}", curve.title, curve.quantity, point.x);
+            repetition(report, &format!("{}-{}", curve.id(), point.x), &label, &point.command, &point.settings)
+        })
+    });
+    let repeats: String = of_rows.chain(of_points).collect();
+    let charts = format!("{}{}", svg::dots(report), svg::curves(report));
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Pema evaluation</title><style>{STYLE}</style>\n<main><h1>Evaluation</h1><p>{}</p>{warning}\n{tables}\
+         <title>Pema evaluation</title><style>{STYLE}</style>\n<main><h1>Evaluation</h1><p>{}</p>{warning}\n{charts}{tables}\
          <h2>Weights</h2><p>Perplexity on validation pairs, by schedule and largest weight.</p>{maps}\
          <h2>How to repeat this</h2><p>All of it:</p><pre>{}</pre>{repeats}</main></html>\n",
         escape(&report.about()),
@@ -45,15 +55,14 @@ fn table(table: &Table) -> String {
     )
 }
 
-fn repetition(report: &Report, row: &Row) -> String {
+fn repetition(report: &Report, id: &str, label: &str, command: &str, settings: &Value) -> String {
     format!(
-        "<section id=\"{}\"><h3>{}</h3><pre>{}</pre><p>Seeds: training {}, bootstrap {}. Settings:</p><pre>{}</pre></section>\n",
-        row.id,
-        escape(&row.label),
-        escape(&row.command),
+        "<section id=\"{id}\"><h3>{}</h3><pre>{}</pre><p>Seeds: training {}, bootstrap {}. Settings:</p><pre>{}</pre></section>\n",
+        escape(label),
+        escape(command),
         report.seed,
         report.bootstrap_seed,
-        escape(&row.settings.to_string())
+        escape(&settings.to_string())
     )
 }
 
@@ -70,4 +79,6 @@ main{max-width:70rem;margin:auto;padding:2rem 1rem}.wide{overflow-x:auto}table{b
 th,td{padding:.4rem .6rem;border-bottom:1px solid var(--line);text-align:right;font-weight:inherit}\
 thead th{font-weight:600}th:first-child{text-align:left}.discloses{color:var(--bad)}pre{white-space:pre-wrap}\
 section:target{outline:2px solid var(--heat);outline-offset:.5rem}\
-svg{width:100%;height:auto;font-size:13px;fill:var(--ink)}rect{fill:var(--heat);stroke:var(--line)}";
+svg{width:100%;height:auto;font-size:13px;fill:var(--ink)}rect{fill:var(--heat);stroke:var(--line)}\
+.mark{stroke:var(--heat);fill:var(--heat);stroke-width:2}.mark.other{stroke:var(--bad);fill:var(--bad)}\
+.axis{stroke:var(--line)}polyline.mark{fill:none}polyline.other{stroke-dasharray:6 4}";

@@ -1,5 +1,6 @@
 //! The report: JSON for programs, Markdown for documents, one HTML file for people.
 
+pub mod diff;
 mod html;
 mod markdown;
 mod svg;
@@ -12,7 +13,7 @@ use pema_core::align::Contexts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{bootstrap::Interval, costs::Costs};
+use super::{bootstrap::Interval, costs::Costs, sweeps::Quantity};
 use crate::{
     folder::write,
     writer::{Mixture, TextArgs},
@@ -49,6 +50,48 @@ pub struct Report {
     pub disclosed: bool,
     /// One for each method and schedule.
     pub rows: Vec<Row>,
+    /// One for each sweep and method.
+    #[serde(default)]
+    pub curves: Vec<Curve>,
+}
+
+/// Test perplexity along a sweep, with constant weights chosen on validation pairs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Curve {
+    /// What is varied.
+    pub quantity: Quantity,
+    /// The method's name.
+    pub method: String,
+    /// The method's title.
+    pub title: String,
+    /// In the sweep's order.
+    pub points: Vec<Point>,
+}
+
+/// One value of a sweep.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Point {
+    /// Rank, kappa, or training pairs.
+    pub x: f64,
+    /// Chosen on validation pairs.
+    pub mixture: Mixture,
+    /// On validation references.
+    pub validation_perplexity: f64,
+    /// On test references.
+    pub perplexity: Interval,
+    /// What it took.
+    pub costs: Costs,
+    /// All that the method was set to.
+    pub settings: Value,
+    /// Measures this point again.
+    pub command: String,
+}
+
+impl Curve {
+    /// Names the curve in its report.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.quantity, self.method)
+    }
 }
 
 /// A method with one schedule.

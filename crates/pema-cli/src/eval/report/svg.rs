@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Row, html::escape};
+use super::{Curve, Report, Row, html::escape};
+use crate::eval::bootstrap::Interval;
 
 /// Schedules down, weights across; fuller is better.
 pub fn heat_map(row: &Row) -> String {
@@ -47,4 +48,130 @@ fn picture(id: &str, width: usize, height: usize, title: &str, description: &str
         escape(title),
         escape(description)
     )
+}
+
+/// Methods down, with their intervals: test perplexity, on a logarithmic axis, and chrF if texts were
+/// written.
+pub fn dots(report: &Report) -> String {
+    let perplexity: Vec<_> = report.rows.iter().map(|row| (row, row.perplexity.interval)).collect();
+    let written = report.rows.iter().filter_map(|row| Some((row, row.texts.as_ref()?.chrf.interval)));
+    let chrf: Vec<_> = written.collect();
+    let perplexity = dot_chart("perplexity", "Test perplexity, less is better", &perplexity, f64::ln);
+    perplexity + &dot_chart("chrf", "chrF of greedy texts, more is better", &chrf, |value| value)
+}
+
+fn dot_chart(id: &str, title: &str, items: &[(&Row, Interval)], scale: fn(f64) -> f64) -> String {
+    let (left, width, line) = (360.0, 900.0, 26.0);
+    let Some(range) = Range::of(items.iter().map(|(_, interval)| *interval), scale) else { return String::new() };
+    let x = |value: f64| left + range.share(scale(value)) * (width - left - 60.0);
+    let mut marks = String::new();
+    let mut said = String::new();
+    for (i, (row, interval)) in items.iter().enumerate() {
+        let y = line * (i as f64 + 0.7);
+        let class = if row.discloses { "mark other" } else { "mark" };
+        let (low, high, value) = (x(interval.low), x(interval.high), x(interval.value));
+        let _ = write!(
+            marks,
+            "<a href=\"#{}\"><text x=\"0\" y=\"{:.1}\">{}</text></a><line class=\"{class}\" x1=\"{low:.1}\" x2=\"{high:.1}\" \
+             y1=\"{y:.1}\" y2=\"{y:.1}\"/><circle class=\"{class}\" cx=\"{value:.1}\" cy=\"{y:.1}\" r=\"4\"/><text x=\"{:.1}\" \
+             y=\"{:.1}\">{:.1}</text>",
+            row.id,
+            y + 4.0,
+            escape(&row.label),
+            high + 6.0,
+            y + 4.0,
+            interval.value
+        );
+        let _ = write!(said, "{}: {:.1} ({:.1} to {:.1}). ", row.label, interval.value, interval.low, interval.high);
+    }
+    let height = (line * (items.len() as f64 + 0.5)) as usize;
+    format!("<h2>{title}</h2>{}", picture(id, width as usize, height, title, &said, &marks))
+}
+
+/// One chart for each quantity that was swept, a line for each method.
+pub fn curves(report: &Report) -> String {
+    let mut all = String::new();
+    for (i, curve) in report.curves.iter().enumerate() {
+        if report.curves[..i].iter().all(|other| other.quantity != curve.quantity) {
+            let same: Vec<&Curve> = report.curves.iter().filter(|other| other.quantity == curve.quantity).collect();
+            all += &line_chart(&same);
+        }
+    }
+    all
+}
+
+fn line_chart(curves: &[&Curve]) -> String {
+    let (width, height, left, bottom) = (900.0, 320.0, 60.0, 60.0);
+    let Some(quantity) = curves.first().map(|curve| curve.quantity) else { return String::new() };
+    // Kappas begin at 0; ranks and numbers of pairs double.
+    let x_scale = |x: f64| if quantity == crate::eval::sweeps::Quantity::Kappa { x } else { x.ln() };
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let Some(ys) = Range::of(points().map(|point| point.perplexity), f64::ln) else { return String::new() };
+    let xs = points().map(|point| x_scale(point.x));
+    let Some(xs) = Range::over(xs) else { return String::new() };
+    let x = |value: f64| left + 30.0 + xs.share(x_scale(value)) * (width - left - 60.0);
+    let y = |value: f64| 20.0 + (1.0 - ys.share(value.ln())) * (height - bottom - 40.0);
+    let (mut marks, mut said) = (String::new(), String::new());
+    for (number, curve) in curves.iter().enumerate() {
+        let class = if number == 0 { "mark" } else { "mark other" };
+        let line: Vec<String> =
+            curve.points.iter().map(|point| format!("{:.1},{:.1}", x(point.x), y(point.perplexity.value))).collect();
+        let _ = write!(marks, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
+        let _ = write!(said, "{}: ", curve.title);
+        for point in &curve.points {
+            let Interval { value, low, high } = point.perplexity;
+            let px = x(point.x);
+            let _ = write!(
+                marks,
+                "<line class=\"{class}\" x1=\"{px:.1}\" x2=\"{px:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/><circle class=\"{class}\" \
+                 cx=\"{px:.1}\" cy=\"{:.1}\" r=\"4\"/><text x=\"{:.1}\" y=\"{:.1}\">{value:.1}</text><text x=\"{px:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"middle\">{}</text>",
+                y(low),
+                y(high),
+                y(value),
+                px + 7.0,
+                y(value) - 6.0,
+                height - bottom + 10.0,
+                point.x
+            );
+            let _ = write!(said, "{} {}: {value:.1} ({low:.1} to {high:.1}); ", quantity, point.x);
+        }
+        let key = height - 22.0 + 16.0 * number as f64;
+        let _ = write!(
+            marks,
+            "<line class=\"{class}\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/><text x=\"{:.1}\" y=\"{key:.1}\">{}</text>",
+            left + 24.0,
+            key - 4.0,
+            key - 4.0,
+            left + 32.0,
+            escape(&curve.title)
+        );
+    }
+    let title = format!("Test perplexity by {quantity}");
+    let height = height as usize + 16 * curves.len();
+    format!("<h2>{title}</h2>{}", picture(&format!("curve-{quantity}"), width as usize, height, &title, &said, &marks))
+}
+
+/// What an axis spans.
+struct Range {
+    low: f64,
+    high: f64,
+}
+
+impl Range {
+    fn of(intervals: impl Iterator<Item = Interval>, scale: fn(f64) -> f64) -> Option<Self> {
+        Self::over(intervals.flat_map(|interval| [scale(interval.low), scale(interval.value), scale(interval.high)]))
+    }
+
+    fn over(values: impl Iterator<Item = f64>) -> Option<Self> {
+        values.filter(|value| value.is_finite()).fold(None, |range, value| {
+            let Self { low, high } = range.unwrap_or(Self { low: value, high: value });
+            Some(Self { low: low.min(value), high: high.max(value) })
+        })
+    }
+
+    /// Where a value lies, in `[0, 1]`.
+    fn share(&self, value: f64) -> f64 {
+        ((value - self.low) / (self.high - self.low).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
+    }
 }

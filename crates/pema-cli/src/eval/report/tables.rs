@@ -1,6 +1,6 @@
 //! The report's tables, whatever they are written in.
 
-use super::{Measured, Report, Row};
+use super::{Curve, Measured, Point, Report, Row};
 use crate::eval::bootstrap::Interval;
 
 /// A table.
@@ -30,7 +30,7 @@ const NONE: &str = "–";
 
 /// All tables of a report.
 pub fn tables(report: &Report) -> Vec<Table> {
-    [Some(perplexities(report)), texts(report), Some(costs(report))].into_iter().flatten().collect()
+    [Some(perplexities(report)), texts(report), Some(costs(report)), sweeps(report)].into_iter().flatten().collect()
 }
 
 fn perplexities(report: &Report) -> Table {
@@ -105,6 +105,31 @@ fn costs(report: &Report) -> Table {
         header: vec!["Method", "Trained parameters", "Training, s", "Peak memory, MB", "Bytes sent"],
         lines: rows.map(|(_, row)| line(row)).collect(),
     }
+}
+
+fn sweeps(report: &Report) -> Option<Table> {
+    let line = |curve: &Curve, point: &Point| {
+        let Point { x, mixture, perplexity, costs, .. } = point;
+        let seconds = costs.training_seconds.map_or(NONE.to_owned(), |seconds| format!("{seconds:.1}"));
+        let cells = vec![
+            format!("{}, {} {x}", curve.title, curve.quantity),
+            mixture.lambda_max.to_string(),
+            format!("{:.2}", perplexity.value),
+            range(*perplexity),
+            costs.parameters.to_string(),
+            seconds,
+        ];
+        Line { id: format!("{}-{x}", curve.id()), discloses: false, cells }
+    };
+    let lines: Vec<Line> =
+        report.curves.iter().flat_map(|curve| curve.points.iter().map(move |point| line(curve, point))).collect();
+    (!lines.is_empty()).then_some(Table {
+        title: "Sweeps",
+        note: "Constant weights, chosen on validation pairs. `memory` counts training pairs; `rank` keeps alpha / rank."
+            .to_owned(),
+        header: vec!["Method", "Weight", "Test perplexity", "95% interval", "Trained parameters", "Training, s"],
+        lines,
+    })
 }
 
 impl Line {
