@@ -148,6 +148,15 @@ def batches(rows, size):
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
+def likelihoods(model, rows):
+    """Negative log-likelihood and number of target tokens, with their EOS, of each pair."""
+    import torch
+
+    model.eval()
+    with torch.inference_mode():
+        return [(nll.item(), tokens) for nll, tokens in (target_nll(model, [row]) for row in rows)]
+
+
 def perplexity(model, rows, size):
     """exp(mean negative log-likelihood) over all target tokens with their EOS, and how many they are."""
     import torch
@@ -180,12 +189,15 @@ def score(model, tokenizer, rows, references, size):
     """What `pema eval` and `pema evaluate` report for a method, on test pairs."""
     import sacrebleu
 
-    value, tokens = perplexity(model, rows, size)
+    nll = likelihoods(model, rows)
+    tokens = sum(tokens for _, tokens in nll)
+    value = math.exp(sum(nll for nll, _ in nll) / tokens)
     outputs = generate(model, tokenizer, [prompt for prompt, _ in rows], size)
     hits = sum(output == reference for output, reference in zip(outputs, references))
     return {
         "perplexity": value,
         "tokens": tokens,
+        "likelihoods": nll,
         "bleu": sacrebleu.corpus_bleu(outputs, [references]).score,
         "chrf": sacrebleu.corpus_chrf(outputs, [references]).score,
         "exact_match": 100 * hits / len(outputs),
@@ -259,7 +271,7 @@ def main():
     unit = 1 if sys.platform == "darwin" else 1024
     report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     for name in ["before", "after"]:
-        print(name, {key: round(value, 3) for key, value in report[name].items() if key != "outputs"})
+        print(name, {key: round(value, 3) for key, value in report[name].items() if key not in ["outputs", "likelihoods"]})
     args.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

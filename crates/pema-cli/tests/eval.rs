@@ -136,10 +136,12 @@ fn a_task_brings_its_pairs_and_its_template() {
     assert!(said.starts_with("6 rows of 6 prompts"), "{said}");
     let measure =
         ["eval", "--from", &memory, "--settings", SETTINGS, "--methods", "plm,pema", "--train-limit", "2", "--out", &out];
+    let measure = [&measure[..], &["--baselines", "lora", "--python", "no-such-python"]].concat();
     pema(&[&measure[..], &pairs].concat()).unwrap();
     let report = report(Path::new(&out));
     let count = |of: &str| report[of].as_u64().unwrap();
     assert_eq!((count("training_pairs"), count("validation_pairs"), count("test_pairs")), (2, 2, 2));
+    assert!(report["left_out"][0].as_str().unwrap().contains("no-such-python"), "{report}");
     assert!(report["rows"][1]["command"].as_str().unwrap().contains("--task wmt22 --task-dir"), "{report}");
 }
 

@@ -89,6 +89,7 @@ impl<'a> Bench<'a> {
                 let (key, scored) = self.plm()?;
                 Ok(Outcome { scored, adapter: None, key, settings: Value::Null, costs: Costs::default() })
             }
+            Way::WhiteBox => anyhow::bail!("{} is not trained on the memory", job.method.title),
             Way::Knn => self.knn(job.train_limit),
             Way::Adapter { settings, discloses } => self.adapted(settings, *discloses, job.train_limit),
         }

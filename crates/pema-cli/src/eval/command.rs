@@ -5,7 +5,7 @@
 pub struct Command(Vec<String>);
 
 /// Options that choose what is measured, and have a value.
-const CHOOSING: [&str; 6] = ["--methods", "--method", "--out", "--sweep", "--sweep-methods", "--jobs"];
+const CHOOSING: [&str; 7] = ["--baselines", "--methods", "--method", "--out", "--sweep", "--sweep-methods", "--jobs"];
 
 /// Also chooses, and has none.
 const DISCLOSE: &str = "--disclose-targets";

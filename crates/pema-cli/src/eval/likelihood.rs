@@ -24,7 +24,7 @@ pub struct Scored {
 }
 
 /// What a mixture gives to one reference.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Likelihood {
     /// Negative log-likelihood, natural.
     pub nll: f64,

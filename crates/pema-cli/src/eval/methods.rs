@@ -25,6 +25,8 @@ pub enum Way {
     Plm,
     /// kNN-LM on the external memory.
     Knn,
+    /// Trains the model itself, which takes its weights: an outside comparator.
+    WhiteBox,
     /// Trains an adapter.
     Adapter {
         /// Settings of [`AdapterConfig`] on top of the shared ones.
@@ -112,7 +114,7 @@ impl Method {
     /// The schedules of the report's rows.
     pub fn schedules(&self) -> &'static [Schedule] {
         match self.way {
-            Way::Plm | Way::Knn => &[Schedule::Constant],
+            Way::Plm | Way::Knn | Way::WhiteBox => &[Schedule::Constant],
             Way::Adapter { .. } => &[Schedule::Constant, Schedule::Linear, Schedule::Quadratic],
         }
     }

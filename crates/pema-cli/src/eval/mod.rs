@@ -10,6 +10,7 @@
 //! - [`report`]: what is said of it, [`command`]: how to measure it again
 
 mod ahead;
+mod baselines;
 mod bench;
 mod bootstrap;
 mod cache;
@@ -36,6 +37,7 @@ use pema_core::{
 use serde_json::Value;
 
 use self::{
+    baselines::BaselineArgs,
     bench::{Bench, Job, Materials},
     cache::Cache,
     command::Command,
@@ -100,6 +102,8 @@ pub struct Args {
     /// Train so many adapters side by side, if memory allows.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    #[command(flatten)]
+    baselines: BaselineArgs,
     /// Seed of the bootstrap.
     #[arg(long, default_value_t = 0)]
     bootstrap_seed: u64,
@@ -173,6 +177,15 @@ pub fn run(args: &Args) -> Result<()> {
         let job = Job { method: method.clone(), train_limit: args.train_limit };
         candidates.extend(rows::candidates(&bench, &desk, &job, text_schedules, test)?);
     }
+    let mut left_out = Vec::new();
+    for (baseline, trained) in args.baselines.run(&data.split, &data.template, &cache, &card.model) {
+        let (_, title) = baseline.names();
+        match trained {
+            Ok(trained) => candidates.push(rows::white_box(trained, test)),
+            Err(error) => left_out.push(format!("{title}: {error:#}")),
+        }
+    }
+    left_out.iter().for_each(|what| println!("left out: {what}"));
     let training_pairs = (train.len() as u32).min(args.train_limit);
     let swept = sweeps::sweeps(&args.sweep, &args.swept_methods(&methods, &candidates)?, &shared, training_pairs)?;
     let jobs: Vec<Job> = swept.iter().flat_map(Sweep::jobs).cloned().collect();
@@ -198,6 +211,7 @@ pub fn run(args: &Args) -> Result<()> {
         bootstrap_seed: args.bootstrap_seed,
         texts: args.texts.is_some().then_some(args.bounds),
         disclosed: discloses,
+        left_out,
         rows,
         curves,
     };

@@ -5,6 +5,7 @@ use pema_core::{data::Pair, schedule::Schedule};
 use serde_json::{Value, json};
 
 use super::{
+    baselines::Trained,
     bench::{Bench, Job, Outcome},
     bootstrap::{Share, interval, no_better},
     command::Command,
@@ -14,7 +15,7 @@ use super::{
     report::{Cell, Measured, Row, TextScores},
     texts::{Desk, TextShares, Texts},
 };
-use crate::writer::Mixture;
+use crate::writer::{Mixture, Written};
 
 /// A method with one schedule, measured and not yet compared.
 pub struct Candidate {
@@ -77,6 +78,24 @@ pub fn candidates(
     Ok(all)
 }
 
+/// What a comparator gave.
+pub fn white_box(trained: Trained, test: &[Pair]) -> Candidate {
+    let (name, title) = trained.baseline.names();
+    let shares = TextShares::new(trained.outputs.iter().map(String::as_str), test);
+    // The script counts no tokens and times no texts.
+    let outputs = trained.outputs.into_iter().map(|text| Written { text, tokens: 0 }).collect();
+    Candidate {
+        method: Method { name: name.to_owned(), title: title.to_owned(), way: Way::WhiteBox },
+        settings: trained.settings,
+        mixture: None,
+        validation_perplexity: trained.validation_perplexity,
+        likelihoods: trained.likelihoods,
+        texts: Some((Texts { outputs, seconds: 0.0 }, shares)),
+        costs: trained.costs,
+        grid: Vec::new(),
+    }
+}
+
 /// The trained method that keeps targets and is best on validation pairs.
 pub fn best(candidates: &[Candidate]) -> Option<&Method> {
     let trained = candidates.iter().filter(|candidate| matches!(candidate.method.way, Way::Adapter { discloses: false, .. }));
@@ -128,6 +147,7 @@ pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<R
             title: method.title.clone(),
             label: candidate.label(),
             discloses: method.discloses(),
+            white_box: method.way == Way::WhiteBox,
             settings: candidate.settings.clone(),
             mixture: *mixture,
             validation_perplexity: candidate.validation_perplexity,
@@ -170,6 +190,9 @@ impl<'a> Baselines<'a> {
 
 /// The command that measures a method again, beside what it is compared with.
 fn repetition(command: &Command, method: &Method) -> String {
+    if method.way == Way::WhiteBox {
+        return command.repeat(&["--methods", "plm,pema", "--baselines", &method.name]).to_string();
+    }
     let mut names = vec!["plm", PEMA];
     let own = match &method.way {
         Way::Adapter { settings, .. } if !method.is_built_in() => Some(format!("{}={}", method.name, json!(settings))),

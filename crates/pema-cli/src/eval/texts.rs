@@ -28,10 +28,10 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Seconds a token.
-    pub fn seconds_per_token(&self) -> f64 {
+    /// Seconds a token; none where tokens were not counted.
+    pub fn seconds_per_token(&self) -> Option<f64> {
         let tokens: usize = self.outputs.iter().map(|output| output.tokens).sum();
-        self.seconds / tokens.max(1) as f64
+        (tokens > 0).then(|| self.seconds / tokens as f64)
     }
 }
 

@@ -27,10 +27,11 @@ pub fn document(report: &Report) -> String {
         })
     });
     let repeats: String = of_rows.chain(of_points).collect();
+    let left_out: String = report.left_out.iter().map(|what| format!("<p>Left out: {}</p>", escape(what))).collect();
     let charts = format!("{}{}", svg::dots(report), svg::curves(report));
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Pema evaluation</title><style>{STYLE}</style>\n<main><h1>Evaluation</h1><p>{}</p>{warning}\n{charts}{tables}\
+         <title>Pema evaluation</title><style>{STYLE}</style>\n<main><h1>Evaluation</h1><p>{}</p>{warning}{left_out}\n{charts}{tables}\
          <h2>Weights</h2><p>Perplexity on validation pairs, by schedule and largest weight.</p>{maps}\
          <h2>How to repeat this</h2><p>All of it:</p><pre>{}</pre>{repeats}</main></html>\n",
         escape(&report.about()),

@@ -10,7 +10,8 @@ use super::{
 /// The whole document.
 pub fn document(report: &Report) -> String {
     let tables: String = tables(report).iter().map(table).collect();
-    format!("{}\n\n{tables}`{}`\n", report.about(), report.command)
+    let left_out: String = report.left_out.iter().map(|what| format!("Left out: {what}\n\n")).collect();
+    format!("{}\n\n{tables}{left_out}`{}`\n", report.about(), report.command)
 }
 
 fn table(table: &Table) -> String {

@@ -48,6 +48,9 @@ pub struct Report {
     pub texts: Option<TextArgs>,
     /// Whether some method was trained on contexts along the targets.
     pub disclosed: bool,
+    /// What was asked for and could not be measured, and why.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// One for each method and schedule.
     pub rows: Vec<Row>,
     /// One for each sweep and method.
@@ -107,6 +110,9 @@ pub struct Row {
     pub label: String,
     /// Whether the method tells targets to the model's owner.
     pub discloses: bool,
+    /// Whether the method takes the model's weights.
+    #[serde(default)]
+    pub white_box: bool,
     /// All that the method was set to.
     pub settings: Value,
     /// Chosen on validation pairs; none for the PLM alone.
@@ -135,7 +141,7 @@ pub struct TextScores {
     /// Percentage of texts that are the target.
     pub exact_match: Measured,
     /// Seconds a token, prompts read and model consulted.
-    pub seconds_per_token: f64,
+    pub seconds_per_token: Option<f64>,
     /// The texts.
     pub outputs: Vec<String>,
 }

@@ -62,7 +62,7 @@ fn texts(report: &Report) -> Option<Table> {
             p(texts.bleu.p_plm),
             p(texts.bleu.p_pema),
             score(texts.exact_match),
-            format!("{:.0}", 1000.0 * texts.seconds_per_token),
+            texts.seconds_per_token.map_or(NONE.to_owned(), |seconds| format!("{:.0}", 1000.0 * seconds)),
         ];
         Some(Line::new(row, &row.label, cells))
     };
@@ -72,7 +72,10 @@ fn texts(report: &Report) -> Option<Table> {
     };
     Some(Table {
         title: "Texts",
-        note: format!("Greedy, at most {} tokens, {repeats}; BLEU and chrF as sacrebleu's.", bounds.max_tokens),
+        note: format!(
+            "Greedy, at most {} tokens, {repeats}; BLEU and chrF as sacrebleu's. White-box methods: at most 64 tokens, any repetition allowed.",
+            bounds.max_tokens
+        ),
         header: vec![
             "Method",
             "chrF (95% interval)",
@@ -134,7 +137,8 @@ fn sweeps(report: &Report) -> Option<Table> {
 
 impl Line {
     fn new(row: &Row, label: &str, cells: Vec<String>) -> Self {
-        let cells = std::iter::once(label.to_owned()).chain(cells).collect();
+        let label = if row.white_box { format!("{label} (white box: takes the weights)") } else { label.to_owned() };
+        let cells = std::iter::once(label).chain(cells).collect();
         Self { id: row.id.clone(), discloses: row.discloses, cells }
     }
 }
