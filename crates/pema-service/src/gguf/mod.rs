@@ -36,10 +36,21 @@ pub enum GgufError {
     /// A tensor or key that the export needs is missing or of another form.
     #[error("{0}")]
     Content(String),
+    /// ggml stores such tensors and does not turn them into floats.
+    #[error(
+        "{tensor} is of ggml's type {kind}, which cannot be read: convert the model with `llama-quantize --output-tensor-type f16`"
+    )]
+    Type {
+        /// Its name.
+        tensor: &'static str,
+        /// As ggml calls it.
+        kind: String,
+    },
 }
 
 /// Where a tensor's bytes are and how to read them.
 pub(crate) struct Tensor {
+    name: &'static str,
     /// Offset in the file.
     pub offset: u64,
     /// Bytes of one row.
@@ -130,7 +141,7 @@ impl Gguf {
     }
 
     /// A matrix's place in the file.
-    pub(crate) fn matrix(&self, name: &str) -> Option<Tensor> {
+    pub(crate) fn matrix(&self, name: &'static str) -> Option<Tensor> {
         let id = self.tensor_id(name)?;
         let context = self.context.as_ptr();
         // SAFETY: `id` is a tensor of this context; `ne` has at least two elements by ggml's
@@ -140,6 +151,7 @@ impl Gguf {
             let (columns, rows) = (*ne as usize, *ne.add(1) as usize);
             let kind = sys::gguf_get_tensor_type(context, id);
             Some(Tensor {
+                name,
                 offset: (sys::gguf_get_data_offset(context) + sys::gguf_get_tensor_offset(context, id)) as u64,
                 row_bytes: sys::ggml_row_size(kind, columns as i64),
                 columns,
@@ -188,12 +200,17 @@ impl Tensor {
         }
         // SAFETY: ggml returns a pointer into its static table of types.
         let to_float = unsafe { (*sys::ggml_get_type_traits(self.kind)).to_float };
-        let to_float = to_float.ok_or_else(|| GgufError::Content("the LM head has a type that ggml cannot read".to_owned()))?;
+        let to_float = to_float.ok_or_else(|| GgufError::Type { tensor: self.name, kind: self.kind_name() })?;
         // SAFETY: `bytes` holds exactly the blocks of `out.len()` elements, as asserted above.
         // ggml's block structs have an alignment of at most 4, which callers' buffers meet
         // (allocators align to 8 at least) and x86 and Arm do not need.
         unsafe { to_float(bytes.as_ptr().cast(), out.as_mut_ptr(), out.len() as i64) };
         Ok(())
+    }
+
+    fn kind_name(&self) -> String {
+        // SAFETY: ggml has a name for every type that it accepts in a file.
+        unsafe { CStr::from_ptr(sys::ggml_type_name(self.kind)) }.to_string_lossy().into_owned()
     }
 }
 
@@ -203,3 +220,6 @@ impl Drop for Gguf {
         unsafe { sys::gguf_free(self.context.as_ptr()) };
     }
 }
+
+#[cfg(test)]
+mod tests;
