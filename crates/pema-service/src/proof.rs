@@ -24,7 +24,7 @@ const TIE: f32 = 0.01;
 const ROWS_AT_ONCE: usize = 1024;
 
 /// Probe texts, by name.
-const PROBES: [(&str, &str); 10] = [
+pub(crate) const PROBES: [(&str, &str); 10] = [
     ("English", "The committee didn't expect that we'd finish early, but it's what they'll remember."),
     ("code", "fn main() {\n    let x: Vec<u8> = vec![0x1f; 16];\n\tprintln!(\"{:?} != {}\", x, i32::MAX);\n}\n"),
     ("whitespace", "one  two   three\t\ttabs\n\n\nlines \r\n  and the end   "),

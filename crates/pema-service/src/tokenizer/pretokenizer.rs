@@ -18,27 +18,44 @@ const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN35: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Names that mean the same.
+struct Known {
+    names: &'static [&'static str],
+    rules: Rules,
+}
+
+const fn known(names: &'static [&'static str], regexes: &'static [&'static str], ignore_merges: bool) -> Known {
+    Known { names, rules: Rules { regexes, ignore_merges } }
+}
+
+const KNOWN: [Known; 10] = [
+    known(&["default"], &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], false),
+    known(&["falcon"], &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], false),
+    known(&["gpt-2", "phi-2", "mpt", "olmo", "jais", "a.x-4.0", "mellum", "gigachat", "trillion"], &[GPT2], false),
+    known(&["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"], &[r"\p{N}", GPT2], false),
+    known(&["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"], &[LLAMA3], true),
+    known(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[LLAMA3], false),
+    known(&["glm4"], &[LLAMA3], true),
+    known(&["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan", "kormo"], &[QWEN2], false),
+    known(&["qwen35"], &[QWEN35], false),
+    known(
+        &["deepseek-v3"],
+        &[
+            r"\p{N}{1,3}",
+            "[一-龥぀-ゟ゠-ヿ]+",
+            r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
+        ],
+        false,
+    ),
+];
+
 /// The rules for a name, if we are sure of them.
 pub(super) fn rules(name: &str) -> Option<Rules> {
-    let (regexes, ignore_merges): (&[&str], bool) = match name {
-        "default" => (&[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], false),
-        "falcon" => (&[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], false),
-        "gpt-2" | "phi-2" | "mpt" | "olmo" | "jais" | "a.x-4.0" | "mellum" | "gigachat" | "trillion" => (&[GPT2], false),
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => (&[r"\p{N}", GPT2], false),
-        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => (&[LLAMA3], true),
-        "dbrx" | "smaug-bpe" | "chatglm-bpe" => (&[LLAMA3], false),
-        "glm4" => (&[LLAMA3], true),
-        "qwen2" | "deepseek-r1-qwen" | "stablelm2" | "megrez" | "hunyuan" | "kormo" => (&[QWEN2], false),
-        "qwen35" => (&[QWEN35], false),
-        "deepseek-v3" => (
-            &[
-                r"\p{N}{1,3}",
-                "[一-龥぀-ゟ゠-ヿ]+",
-                r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
-            ],
-            false,
-        ),
-        _ => return None,
-    };
-    Some(Rules { regexes, ignore_merges })
+    KNOWN.iter().find(|known| known.names.contains(&name)).map(|known| known.rules)
+}
+
+/// Every name that [`rules`] knows.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().flat_map(|known| known.names).copied()
 }

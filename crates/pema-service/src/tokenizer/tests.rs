@@ -1,5 +1,6 @@
 //! Small vocabularies made here, tokenised by llama.cpp and by the export.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -7,8 +8,12 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
+use tokenizers::normalizers::byte_level::ByteLevel as ByteLevelText;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{NormalizedString, Normalizer};
 
 use super::*;
+use crate::proof::PROBES;
 
 const NORMAL: i32 = 1;
 const BYTE: i32 = 6;
@@ -43,9 +48,15 @@ fn write_gguf(vocabulary: &Vocabulary, path: &Path) {
         let text = |key: &str, value: &str| sys::gguf_set_val_str(gguf, c(key).as_ptr(), c(value).as_ptr());
         text("general.architecture", "llama");
         text("tokenizer.ggml.model", &vocabulary.model);
-        let tokens: Vec<CString> = vocabulary.tokens.iter().map(|t| c(t)).collect();
-        let mut pointers: Vec<_> = tokens.iter().map(|t| t.as_ptr()).collect();
-        sys::gguf_set_arr_str(gguf, c("tokenizer.ggml.tokens").as_ptr(), pointers.as_mut_ptr(), pointers.len());
+        if let Some(pre) = &vocabulary.pre {
+            text("tokenizer.ggml.pre", pre);
+        }
+        for (key, texts) in [("tokens", &vocabulary.tokens), ("merges", &vocabulary.merges)] {
+            let texts: Vec<CString> = texts.iter().map(|t| c(t)).collect();
+            let mut pointers: Vec<_> = texts.iter().map(|t| t.as_ptr()).collect();
+            let key = c(&format!("tokenizer.ggml.{key}"));
+            sys::gguf_set_arr_str(gguf, key.as_ptr(), pointers.as_mut_ptr(), pointers.len());
+        }
         let array = |key: &str, kind, data: *const std::ffi::c_void, n| {
             sys::gguf_set_arr_data(gguf, c(key).as_ptr(), kind, data, n);
         };
@@ -61,23 +72,71 @@ fn write_gguf(vocabulary: &Vocabulary, path: &Path) {
     }
 }
 
-#[test]
-fn sentencepiece_is_exported_as_llama_cpp_runs_it() {
+/// Byte-level BPE whose merges join any two and three bytes that follow each other in the texts, so
+/// that every place where a pre-tokenizer cuts them shows in the tokens. Some words are tokens that no
+/// merges lead to.
+fn byte_level(pre: &str, texts: &[&str]) -> Vocabulary {
+    let symbols = |text: &str| {
+        let mut text = NormalizedString::from(text);
+        ByteLevelText::new().normalize(&mut text).unwrap();
+        text.get().chars().collect::<Vec<_>>()
+    };
+    let runs = |length: usize| {
+        let all = texts.iter().flat_map(|text| symbols(text).windows(length).map(<[char]>::to_vec).collect::<Vec<_>>());
+        all.collect::<BTreeSet<_>>()
+    };
+    let (pairs, triples) = (runs(2), runs(3));
+    let mut tokens: Vec<String> =
+        ByteLevel::alphabet().into_iter().collect::<BTreeSet<_>>().iter().map(char::to_string).collect();
+    tokens.extend(pairs.iter().chain(&triples).map(|run| run.iter().collect::<String>()));
+    tokens.extend([" committee", "println"].map(|word| symbols(word).iter().collect::<String>()));
+    let joined = |run: &Vec<char>| format!("{} {}", run[..run.len() - 1].iter().collect::<String>(), run[run.len() - 1]);
+    Vocabulary {
+        model: "gpt2".into(),
+        pre: Some(pre.to_owned()),
+        scores: vec![0.0; tokens.len()],
+        kinds: vec![NORMAL; tokens.len()],
+        tokens,
+        merges: pairs.iter().chain(&triples).map(joined).collect(),
+        add_space_prefix: false,
+        unknown: None,
+    }
+}
+
+/// Texts are exported as llama.cpp reads them, and, unless they hold special tokens, come back.
+fn assert_exported_as_llama_cpp_runs_it(vocabulary: &Vocabulary, texts: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vocab.gguf");
-    write_gguf(&sentencepiece(), &path);
-    let vocabulary = Vocabulary::read(&Gguf::open(&path).unwrap()).unwrap();
-    let tokenizer = vocabulary.to_tokenizer().unwrap();
+    write_gguf(vocabulary, &path);
+    let tokenizer = Vocabulary::read(&Gguf::open(&path).unwrap()).unwrap().to_tokenizer().unwrap();
     let params = LlamaModelParams::default().with_vocab_only(true);
     let model = LlamaModel::load_from_file(crate::engine::backend().unwrap(), &path, &params).unwrap();
-    for text in ["the", "there is a thing in there", "  two  spaces ", "a\nb\tc", "Größe 😀 中", "x<user>the <s>in", "."] {
+    for &text in texts {
+        let what = format!("{:?}, {text:?}", vocabulary.pre);
         let theirs: Vec<u32> =
             model.vocab().tokenize(text.as_bytes(), false, true).iter().map(|&LlamaToken(id)| id as u32).collect();
         let ours = tokenizer.encode_fast(text, false).unwrap();
-        assert_eq!(ours.get_ids(), theirs, "{text:?}: {:?}", ours.get_tokens());
-        if !text.contains('<') {
-            assert_eq!(tokenizer.decode(ours.get_ids(), false).unwrap(), text);
+        let words = |ids: &[u32]| ids.iter().map(|&id| vocabulary.tokens[id as usize].as_str()).collect::<Vec<_>>();
+        assert_eq!(words(ours.get_ids()), words(&theirs), "{what}");
+        if !text.contains("<user>") {
+            assert_eq!(tokenizer.decode(ours.get_ids(), false).unwrap(), text, "{what}");
         }
+    }
+}
+
+#[test]
+fn sentencepiece_is_exported_as_llama_cpp_runs_it() {
+    let texts = ["the", "there is a thing in there", "  two  spaces ", "a\nb\tc", "Größe 😀 中", "x<user>the <s>in", "."];
+    for add_space_prefix in [true, false] {
+        assert_exported_as_llama_cpp_runs_it(&Vocabulary { add_space_prefix, ..sentencepiece() }, &texts);
+    }
+}
+
+#[test]
+fn text_is_cut_as_llama_cpp_cuts_it_under_every_name() {
+    let texts = PROBES.map(|(_, text)| text);
+    for pre in pretokenizer::names() {
+        assert_exported_as_llama_cpp_runs_it(&byte_level(pre, &texts), &texts);
     }
 }
 
@@ -95,6 +154,14 @@ fn an_unknown_pretokenizer_asks_for_a_tokenizer_file() {
     let vocabulary = Vocabulary { model: "gpt2".into(), pre: Some("martian".into()), ..Vocabulary::default() };
     let error = vocabulary.to_tokenizer().unwrap_err().to_string();
     assert!(error.contains("martian") && error.contains("--tokenizer"), "{error}");
-    let vocabulary = Vocabulary { model: "rwkv".into(), ..Vocabulary::default() };
-    assert!(vocabulary.to_tokenizer().unwrap_err().to_string().contains("--tokenizer"));
+}
+
+/// Models with WordPiece and Unigram vocabularies (BERT, T5) have no LM head that continues a text.
+#[test]
+fn vocabularies_of_other_kinds_are_named() {
+    for kind in ["bert", "t5", "rwkv", "plamo2"] {
+        let vocabulary = Vocabulary { model: kind.into(), ..Vocabulary::default() };
+        let error = vocabulary.to_tokenizer().unwrap_err().to_string();
+        assert!(error.contains(&format!("of kind `{kind}`")) && error.contains("--tokenizer"), "{error}");
+    }
 }
