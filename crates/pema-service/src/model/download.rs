@@ -91,13 +91,16 @@ fn total_length<B>(response: &ureq::http::Response<B>) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
 
-    /// Serves `content` once per connection: `cut` bytes of it, then it hangs up.
-    fn server(content: &'static [u8], cuts: Vec<usize>) -> String {
+    /// A repository's file, `hf:o/r/m.gguf`.
+    const PATH: &str = "/o/r/resolve/main/m.gguf";
+
+    /// Serves `content` at [`PATH`] once per connection: `cut` bytes of it, then it hangs up.
+    pub fn server(content: &'static [u8], cuts: Vec<usize>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -108,6 +111,10 @@ mod tests {
                 let range = head.iter().find_map(|l| l.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
                 let from: usize = range.as_deref().map_or(0, |r| r.trim_end_matches('-').parse().unwrap());
                 let (n, last) = (content.len(), content.len() - 1);
+                if !head[0].starts_with(&format!("GET {PATH} ")) {
+                    write!(stream, "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+                    continue;
+                }
                 let head = match range {
                     Some(_) => format!("206 Partial Content\r\nContent-Range: bytes {from}-{last}/{n}"),
                     None => "200 OK".to_owned(),
@@ -116,14 +123,14 @@ mod tests {
                 stream.write_all(&content[from..(from + cut).min(n)]).unwrap();
             }
         });
-        format!("http://{address}/o/r/resolve/main/m.gguf")
+        format!("http://{address}")
     }
 
     #[test]
     fn a_broken_download_goes_on_where_it_broke_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/m.gguf");
-        let url = server(b"0123456789", vec![4, 100]);
+        let url = server(b"0123456789", vec![4, 100]) + PATH;
         let error = download(&url, &path).unwrap_err();
         assert!(matches!(error, DownloadError::Connection { .. }), "{error}");
         assert!(!path.exists());

@@ -99,6 +99,7 @@ impl ModelSource {
 
 #[cfg(test)]
 mod tests {
+    use super::super::download::tests::server;
     use super::*;
 
     #[test]
@@ -117,5 +118,32 @@ mod tests {
     fn a_missing_default_model_says_how_to_get_it() {
         let error = ModelSource::Default.resolve(&Cache::new("/nowhere".into()), "").unwrap_err();
         assert!(error.to_string().contains("cargo xtask setup"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = ModelSource::File("no/such.gguf".into()).resolve(&Cache::new("/nowhere".into()), "").unwrap_err();
+        assert!(error.to_string().contains("no model file at no/such.gguf"), "{error}");
+    }
+
+    #[test]
+    fn a_repositorys_file_is_downloaded_once() {
+        let dir = tempfile::tempdir().unwrap();
+        // One connection, after which nobody answers.
+        let endpoint = server(b"GGUF", vec![100]) + "/";
+        let source: ModelSource = "hf:o/r/m.gguf".parse().unwrap();
+        for _ in 0..2 {
+            let path = source.resolve(&Cache::new(dir.path().to_owned()), &endpoint).unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), b"GGUF");
+        }
+    }
+
+    #[test]
+    fn a_file_that_no_repository_has_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = server(b"GGUF", vec![100]);
+        let source: ModelSource = "hf:o/r/other.gguf".parse().unwrap();
+        let error = source.resolve(&Cache::new(dir.path().to_owned()), &endpoint).unwrap_err().to_string();
+        assert!(error.contains("/o/r/resolve/main/other.gguf answered 404: check the name"), "{error}");
     }
 }
