@@ -119,3 +119,36 @@ fn check(config: &ServeConfig) -> Result<(), ServeError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LimitsConfig, ModelConfig};
+    use crate::model::ModelSource;
+
+    fn refused(host: &str, keys: &[&str]) -> Option<String> {
+        let config = ServeConfig {
+            model: ModelConfig::new(ModelSource::Default),
+            host: host.parse().unwrap(),
+            port: 0,
+            allow_origins: Vec::new(),
+            keys: keys.iter().map(ToString::to_string).collect(),
+            data_dir: "/nowhere".into(),
+            limits: LimitsConfig::default(),
+        };
+        check(&config).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn other_machines_need_a_key() {
+        for host in ["127.0.0.1", "127.8.0.1", "::1"] {
+            assert_eq!(refused(host, &[]), None, "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.2"] {
+            let error = refused(host, &[]).unwrap();
+            assert!(error.contains("--key"), "{error}");
+            assert_eq!(refused(host, &["key"]), None, "{host}");
+        }
+        assert_eq!(refused("127.0.0.1", &["key", " "]).unwrap(), "an API key is empty");
+    }
+}

@@ -10,7 +10,10 @@ use pema_core::id::{ContentHash, TokenId};
 use pema_core::memory::Shard;
 use pema_core::wire::frame::FrameLogits;
 use pema_core::wire::{ClientMessage, LogitsMode, MemoryKind, MemoryManifest, MemoryState, ModelCard, PromptSpec};
+use pema_service::config::{ModelConfig, ServeConfig};
+use pema_service::model::{Model, ModelSource};
 use tokenizers::Tokenizer;
+use tokio_tungstenite::tungstenite::Message;
 
 fn prompts(service: &Service) -> Vec<Vec<TokenId>> {
     let tokenizer = Tokenizer::from_bytes(service.get("/v1/tokenizer.json", &[]).0.body()).unwrap();
@@ -261,11 +264,56 @@ fn files_and_memories_are_cached_private_and_repeatable() {
     }
     assert_eq!(service.send("DELETE", &path, &[("authorization", &bob)], None).status(), 404);
 
-    // A memory survives the service that made it.
+    // A memory survives the service that made it; streams are told that it ends.
+    let mut socket = service.socket(&format!("pema.v1, pema.key.{}", URL_SAFE_NO_PAD.encode(ALICE)), None).unwrap();
+    socket.say(&ClientMessage::Start { prompt: tokens(&[1]), logits: LogitsMode::None }).unwrap();
+    service.stop.cancel();
+    let Some(Message::Close(Some(close))) = socket.hear() else { panic!("a close frame") };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "the service is stopping"));
+    drop(socket);
     service.stop();
     drop(service);
     let service = Service::start(&config(dir.path()));
     assert_eq!(service.get(&format!("{path}/shards/0"), &[]).0.body(), bytes.0.body());
     assert_eq!(service.send("DELETE", &path, &[], None).status(), 204);
     assert_eq!(service.get(&path, &[]).problem(), "memory-not-found");
+}
+
+#[test]
+fn a_service_without_keys_answers_under_this_machines_names_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(&ServeConfig { keys: Vec::new(), ..config(dir.path()) });
+    assert_eq!(service.get("/v1/model", &[("authorization", "")]).status(), 200);
+    let rebound = service.get("/v1/model", &[("host", "evil.example")]);
+    assert_eq!((rebound.status(), rebound.problem()), (421, "host-not-local".to_owned()));
+}
+
+#[test]
+fn a_given_tokenizer_is_served_if_it_is_the_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let ServeConfig { model, limits, .. } = config(dir.path());
+    let load = |tokenizer: &str| {
+        let path = dir.path().join("tokenizer.json");
+        std::fs::write(&path, tokenizer).unwrap();
+        Model::load(&ModelConfig { tokenizer: Some(path), ..model.clone() }, &limits)
+    };
+    let exported = std::fs::read_to_string(Model::load(&model, &limits).unwrap().tokenizer).unwrap();
+    // The same tokenizer, written otherwise.
+    let given = exported + "\n";
+    assert_eq!(load(&given).unwrap().card.tokenizer.sha256, ContentHash::of(given.as_bytes()));
+    let other = r#"{"version":"1.0","model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#;
+    let error = load(other).err().unwrap().to_string();
+    assert!(error.contains("Pema will not serve this model") && error.contains("`--tokenizer FILE`"), "{error}");
+    let error = load("{").err().unwrap().to_string();
+    assert!(error.contains("tokenizer.json is no tokenizer"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    std::fs::write(&path, b"GGUF but torn").unwrap();
+    let ServeConfig { model, limits, .. } = config(dir.path());
+    let error = Model::load(&ModelConfig { source: ModelSource::File(path), ..model }, &limits).err().unwrap().to_string();
+    assert!(error.contains("the model could not be loaded"), "{error}");
 }

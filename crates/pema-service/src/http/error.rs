@@ -19,6 +19,8 @@ pub(crate) enum ApiError {
     UnknownKey,
     #[error("pages from {0} may not open streams here: the model's owner can start the service with `--allow-origin {0}`")]
     Origin(String),
+    #[error("this service has no key and answers this machine alone, not as {0:?}: use localhost, or start it with `--key`")]
+    Host(String),
     #[error("there is nothing at {0}: check the service's address")]
     NoRoute(String),
     #[error("{0} is not possible at {1}")]
@@ -50,6 +52,7 @@ impl ApiError {
             Self::MissingKey => (S::UNAUTHORIZED, "key-missing", "No API key"),
             Self::UnknownKey => (S::UNAUTHORIZED, "key-unknown", "Unknown API key"),
             Self::Origin(_) => (S::FORBIDDEN, "origin-not-allowed", "Origin not allowed"),
+            Self::Host(_) => (S::MISDIRECTED_REQUEST, "host-not-local", "Not this machine's name"),
             Self::NoRoute(_) => (S::NOT_FOUND, "no-such-call", "No such call"),
             Self::NoMethod(..) => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Malformed(_) => (S::BAD_REQUEST, "malformed", "Malformed request"),

@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod generate;
 mod health;
+mod host;
 mod json;
 mod memories;
 mod model;
@@ -43,6 +44,7 @@ pub(crate) fn router(state: AppState) -> Router {
     // body is ever logged, because prompts are in them.
     let layers = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http())
+        .layer(axum::middleware::from_fn_with_state(state.clone(), host::check))
         .layer(state.origins.cors())
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(DefaultBodyLimit::max(body_limit));

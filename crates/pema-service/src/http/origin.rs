@@ -60,3 +60,21 @@ impl Origins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        let list = |origin: &str| Origins::new(&[origin.to_owned()]);
+        let allowed = list("http://localhost:5173/").unwrap();
+        let from = |origin: &str| HeaderMap::from_iter([(ORIGIN, HeaderValue::from_str(origin).unwrap())]);
+        assert!(allowed.check(&from("http://localhost:5173")).is_ok());
+        assert!(allowed.check(&from("http://localhost:5174")).is_err());
+        assert!(allowed.check(&HeaderMap::new()).is_ok());
+        for bad in ["*", "localhost:5173", "https://", "https://a.example/page", ""] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -55,6 +55,9 @@ pub enum ModelError {
     /// Its tokenizer cannot be exported.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The file of `--tokenizer`.
+    #[error("{0} is no tokenizer ({1}): give the model's own tokenizer.json")]
+    TokenizerFile(PathBuf, tokenizers::Error),
     /// What was exported does not agree with the engine.
     #[error("Pema will not serve this model: {0}")]
     Proof(#[from] ProofError),
@@ -85,7 +88,8 @@ impl Model {
         fs::create_dir_all(&exports).map_err(|e| ModelError::Io(exports.clone(), e))?;
         let head = exported_head(&gguf, engine.info(), &exports)?;
         let tokenizer_path = exported_tokenizer(&gguf, config.tokenizer.as_deref(), &exports)?;
-        let tokenizer = Tokenizer::from_file(&tokenizer_path).map_err(TokenizerError::Build)?;
+        let tokenizer =
+            Tokenizer::from_file(&tokenizer_path).map_err(|e| ModelError::TokenizerFile(tokenizer_path.clone(), e))?;
         proof::tokenizer_agrees(engine.as_ref(), &tokenizer)?;
         let rule = proof::head_agrees(engine.as_ref(), &head, &candidate_rules(&gguf))?;
         let artifact = |path: &Path| artifact(&cache, path).map_err(|e| ModelError::Io(path.to_owned(), e));
