@@ -183,6 +183,7 @@ pub fn prompt_tokens(
 mod tests {
     use super::*;
     use crate::id::ContentHash;
+    use crate::text::tests::byte_level;
     use crate::wire::{Artifact, Limits, WIRE_VERSION};
 
     const EOS: TokenId = TokenId(0);
@@ -234,5 +235,26 @@ mod tests {
         assert!(matches!(pairs.request(Contexts::Steps, &both), Err(PrepareError::TooMany { rows: 48, .. })));
         let refused = pairs.request(Contexts::Prompt, &card(vec![MemoryKind::Steps]));
         assert!(matches!(refused, Err(PrepareError::NotOffered { kind: MemoryKind::Prompt })));
+    }
+
+    #[test]
+    fn a_pair_that_a_model_cannot_take_is_named_with_what_to_do() {
+        let (tokenizer, card) = (byte_level(), card(vec![MemoryKind::Steps]));
+        let template = Template::parse("{input}").unwrap();
+        let (long, very_long) = ("x".repeat(20), "x".repeat(70));
+        for (input, target, expected) in [
+            (" ", "a", "the input of pair 2 is empty: write something"),
+            (&long, "a", "the input of pair 2 has 20 tokens in its template and the service accepts 10: shorten it"),
+            ("a", &very_long, "pair 2 needs 80 steps after 1 prompt tokens, and the service takes at most 64 steps"),
+            ("a", " ", "the target of pair 2: the target cannot be encoded"),
+            ("a", "b<eos>", "the target of pair 2: the target holds the control token \"<eos>\""),
+        ] {
+            let pair = |input: &str, target: &str| Pair { input: input.to_owned(), target: target.to_owned() };
+            let error = Prepared::new(&[pair("a", "b"), pair(input, target)], &template, &tokenizer, &card).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+        let alone = |input| prompt_tokens(input, "the input", &template, &tokenizer, &card).unwrap_err().to_string();
+        assert!(alone("\n").starts_with("the input is empty"));
+        assert!(alone(&long).starts_with("the input has 20 tokens"));
     }
 }

@@ -9,7 +9,7 @@ const EOS: TokenId = TokenId(0);
 const BOS: TokenId = TokenId(1);
 
 /// Byte-level BPE with a token for each byte and for a few words, as GPT-2's family has.
-fn byte_level() -> Tokenizer {
+pub(crate) fn byte_level() -> Tokenizer {
     let mut vocab = json!({ "<eos>": 0, "<bos>": 1 });
     for symbol in byte_symbols() {
         vocab[symbol.to_string()] = json!(vocab.as_object().unwrap().len());
