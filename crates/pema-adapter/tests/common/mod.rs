@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use pema_adapter::{AdapterConfig, Head, HostRows, InitialWeights, Memory, Progress, Rows, Trainer};
+use pema_adapter::{AdapterConfig, Batch, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer, Weights};
 use pema_core::id::{ContentHash, TokenId};
 use safetensors::{Dtype, SafeTensors, View};
 
@@ -26,12 +26,22 @@ pub fn noise(count: usize, width: f32, seed: u64) -> Vec<f32> {
 
 /// A row-major matrix on flex.
 pub fn tensor(values: &[f32], shape: [usize; 2]) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    tensor_on(&Device::flex(), values, shape)
+}
+
+/// A row-major matrix.
+pub fn tensor_on(device: &Device, values: &[f32], shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
 /// A tensor's entries.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    block_on(tensor.into_data_async()).unwrap().try_into_vec_as().unwrap()
+    block_on(read(tensor))
+}
+
+/// A tensor's entries, where one cannot block.
+pub async fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data_async().await.unwrap().try_into_vec_as().unwrap()
 }
 
 struct Floats<'a>(&'a [f32], [usize; 2]);
@@ -205,6 +215,37 @@ impl Golden {
             copy: Vec::new(),
         };
         Trainer::with_initial_weights(self.config(), memory, self.head(device), model(), device.clone(), start).unwrap()
+    }
+
+    /// Whether phase 2's first step has the losses and gradients of the reference.
+    pub async fn assert_first_prediction_step(&self, device: &Device, tolerance: f64) {
+        let mut trainer = self.trainer(device);
+        let adapter = loop {
+            if let Some(adapter) = trainer.adapter() {
+                break adapter;
+            }
+            trainer.step().await.unwrap();
+        };
+        let (n, d, r) = (self.size("n"), self.size("d"), self.size("r"));
+        let objective = Objective::Prediction {
+            scale: self.config().scale(),
+            kappa: self.config().kappa,
+            b_rct: adapter.b_rct().cloned(),
+            head: self.head(device),
+        };
+        let of = |name: &str, shape| tensor_on(device, self.tensor(name), shape);
+        let batch = Batch { h: of("h", [n, d]), h_seen: of("h", [n, d]), y: self.y(), copy: None };
+        let weights = Weights { a: of("init.a", [d, r]), b: of("init.b_pd", [r, d]), copy: None };
+        let (losses, gradients) = objective.gradients(&batch, &weights).await.unwrap();
+        for (name, found) in [
+            ("l_rct", vec![losses.l_rct.unwrap()]),
+            ("l_pd", vec![losses.l_pd.unwrap()]),
+            ("grad_a", read(gradients.a).await),
+            ("grad_b_pd", read(gradients.b).await),
+        ] {
+            let expected = self.list(&format!("/phase2_step0/{name}"));
+            assert_close(&found, &expected, tolerance, &format!("{} {name}", self.name));
+        }
     }
 }
 

@@ -42,6 +42,13 @@ async fn assert_golden_losses(device: &Device, tolerance: f64) {
     }
 }
 
+/// Losses and gradients of phase 2's first step.
+async fn assert_golden_gradients(device: &Device, tolerance: f64) {
+    for golden in golden() {
+        golden.assert_first_prediction_step(device, tolerance).await;
+    }
+}
+
 /// An adapter trained on a device gives, after export and import, the distributions that the CPU
 /// computes from the same file.
 async fn assert_same_distributions(device: &Device, tolerance: f64) {
@@ -65,8 +72,9 @@ async fn assert_same_distributions(device: &Device, tolerance: f64) {
 }
 
 #[wasm_bindgen_test]
-async fn golden_losses_on_the_cpu() {
+async fn golden_losses_and_gradients_on_the_cpu() {
     assert_golden_losses(&Device::flex(), 1e-5).await;
+    assert_golden_gradients(&Device::flex(), 1e-5).await;
 }
 
 /// One test for all of WebGPU, because a worker can start it once.
@@ -77,6 +85,7 @@ async fn webgpu_gives_the_numbers_of_the_cpu() {
     assert_eq!(kind, DeviceKind::Webgpu);
     assert_step_fits(&device).await;
     assert_golden_losses(&device, 1e-3).await;
+    assert_golden_gradients(&device, 1e-3).await;
     assert_same_distributions(&device, 1e-3).await;
     assert_same_head(&device).await;
     assert_same_course(&device).await;

@@ -1,6 +1,6 @@
 //! The head's own kernels against Burn's operations on the CPU, on the same f16 head.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use half::f16;
 use pema_adapter::{
     AdapterConfig, Head, MemoryBuilder, Trainer,
@@ -15,7 +15,7 @@ use pema_core::{
     wire::PromptSpec,
 };
 
-use super::devices::common::{assert_close, head_file, noise};
+use super::devices::common::{assert_close, head_file, noise, read, tensor_on};
 
 /// `n, d, v`, and the logits' largest magnitude. Together: one row and many, one tile and many,
 /// several chunks, ends that fall on tiles and between them.
@@ -42,10 +42,6 @@ fn targets(n: usize, v: usize) -> Vec<TokenId> {
     (0..n).map(|i| TokenId((edges.get(i).copied().unwrap_or(i * 37) % v) as u32)).collect()
 }
 
-async fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data_async().await.unwrap().try_into_vec_as().unwrap()
-}
-
 struct Numbers {
     losses: Vec<f32>,
     untracked: Vec<f32>,
@@ -54,7 +50,7 @@ struct Numbers {
 }
 
 async fn numbers(head: &Head, h: &[f32], shape: [usize; 2], y: &[TokenId], device: &Device) -> Numbers {
-    let h = Tensor::<2>::from_data(TensorData::new(h.to_vec(), shape), device);
+    let h = tensor_on(device, h, shape);
     let tracked = h.clone().autodiff().require_grad();
     let losses = frozen_head_cross_entropy(tracked.clone(), head, y).await.unwrap();
     let gradients = losses.clone().sum().backward();
