@@ -22,9 +22,9 @@ globalThis.isSoftware = async () => {
   return info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(`${info.vendor} ${info.architecture} ${info.description}`);
 };
 
-globalThis.makePema = async (name, { webgpu, plain = false, workers = 0, n, d, v, r }) => {
+globalThis.makePema = async (name, { webgpu, plain = false, small = false, workers = 0, n, d, v, r }) => {
   const device = await deviceFor(webgpu);
-  const step = workers > 0 ? await device.spreadStep(workers, startSlices, n, d, v, r) : device.step(plain, n, d, v, r);
+  const step = small ? device.smallStep(n, d, v, r) : workers > 0 ? await device.spreadStep(workers, startSlices, n, d, v, r) : device.step(plain, n, d, v, r);
   steps.set(name, () => step.take());
 };
 

@@ -30,6 +30,9 @@ const round = (x) => Number(x.toPrecision(3));
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 const words = ({ n, d, v, r }) => `n ${n}, d ${d}, v ${v}, r ${r}`;
 
+/** The small products, which are left to Burn: what they take of a step. */
+const addSmall = (where, ours, theirs) => add({ name: `products with A and B, and Adam: ${where}`, unit: 's', ours, theirs, peer: 'the whole step' });
+
 /** Steps of each kind in turn, so that what else the machine does falls on all alike. */
 async function inTurns(steps, rounds) {
   const seconds = steps.map(() => []);
@@ -46,20 +49,33 @@ async function inTheBrowser() {
     const software = await browser.isSoftware();
     // In software the full shape takes plain operations minutes.
     const shape = software ? { ...full, v: 8192 } : full;
-    const gpu = [browser.pema({ webgpu: true, ...shape }), browser.pema({ webgpu: true, plain: true, ...shape }), browser.tf('webgpu', shape)];
-    const [ours, plain, tf] = await inTurns(gpu, software ? 1 : 5);
+    const gpu = [
+      browser.pema({ webgpu: true, ...shape }),
+      browser.pema({ webgpu: true, plain: true, ...shape }),
+      browser.tf('webgpu', shape),
+      browser.pema({ webgpu: true, small: true, ...shape }),
+    ];
+    const [ours, plain, tf, small] = await inTurns(gpu, software ? 1 : 5);
     const where = `WebGPU${software ? ' in software' : ''}`;
     add({ name: `training step, ${where}, ${words(shape)}`, unit: 's', ours, theirs: plain, peer: 'plain Burn operations', goal: 8 });
     add({ name: `training step, ${where}, ${words(shape)}`, unit: 's', ours, theirs: tf, peer: 'TensorFlow.js WebGPU', goal: 8 });
+    addSmall(where, small, ours);
     // Two products with the head, a multiplication and an addition each.
     add({ name: `head loss, ${where}`, unit: 'GFLOP/s', ours: (4 * shape.n * shape.d * shape.v) / ours / 1e9, better: 'higher' });
 
     const workers = Math.min(8, cpus().length);
-    const cpu = [browser.pema({ webgpu: false, workers, ...full }), browser.pema({ webgpu: false, ...full }), browser.tf('wasm', full)];
-    const [spread, alone, wasm] = await inTurns(cpu, 3);
+    const cpu = [
+      browser.pema({ webgpu: false, workers, ...full }),
+      browser.pema({ webgpu: false, ...full }),
+      browser.tf('wasm', full),
+      browser.pema({ webgpu: false, small: true, ...full }),
+    ];
+    const [spread, alone, wasm, little] = await inTurns(cpu, 3);
     const tab = `training step, ${workers} CPU workers in the tab, ${words(full)}`;
     add({ name: tab, unit: 's', ours: spread, theirs: wasm, peer: 'TensorFlow.js wasm', goal: 8 });
     add({ name: tab, unit: 's', ours: spread, theirs: alone, peer: 'one worker', goal: 0.85 * workers });
+
+    addSmall(`${workers} CPU workers in the tab`, little, spread);
 
     // Beyond the head, what a step holds does not depend on v once there is more than one chunk.
     const held = software ? { ...paper, v: 4096 } : paper;
@@ -70,9 +86,9 @@ async function inTheBrowser() {
   }
 }
 
-const native = (shape, steps = 3) => {
+const native = (shape, steps = 3, ...options) => {
   const sizes = Object.entries(shape).flatMap(([name, size]) => [`-${name}`, String(size)]);
-  return median(JSON.parse(execFileSync(PEMA_BIN, ['bench', '--steps', String(steps), ...sizes], { encoding: 'utf8' })).seconds);
+  return median(JSON.parse(execFileSync(PEMA_BIN, ['bench', '--steps', String(steps), ...options, ...sizes], { encoding: 'utf8' })).seconds);
 };
 
 function natively() {
@@ -84,6 +100,8 @@ function natively() {
   }
   const ours = native(full, 5);
   add({ name: `training step, native CPU, ${words(full)}`, unit: 's', ours, theirs: torch && median(torch.seconds), peer: torch && `PyTorch ${torch.version}, ${torch.threads} threads`, goal: 1 });
+
+  addSmall('native CPU', native(full, 5, '--without-head'), ours);
 
   for (const [size, values] of [['n', [16, 64, 256]], ['v', [12288, 24576, 49152]], ['d', [144, 288, 576]], ['r', [32, 128, 512]]]) {
     for (const value of values) {

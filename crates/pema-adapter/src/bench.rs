@@ -12,7 +12,11 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::head::{HEAD_TENSOR, Head, HeadError, HeadPool};
 use crate::tensor_file::{FileError, ReadError, read_f32};
+use crate::train::adam::{Moments, adam_step};
 use crate::train::{Batch, Objective, ObjectiveError, Weights};
+
+/// Adam's; small, so that the losses of noise stay finite.
+const LEARNING_RATE: f64 = 1e-3;
 
 /// The step's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,6 +37,15 @@ pub struct Step {
     objective: Objective,
     batch: Batch,
     weights: Weights,
+}
+
+/// What a step does beside the head: the products with `A` and `B`, their gradients, and Adam. It is
+/// phase 1's step.
+#[derive(Debug)]
+pub struct SmallStep {
+    batch: Batch,
+    weights: Weights,
+    moments: Option<Moments>,
 }
 
 /// The step as a composition of Burn's operations: `[n, v]` logits, `log_softmax`, autodiff. What
@@ -78,6 +91,28 @@ impl Step {
     pub async fn take(&self) -> Result<f32, ObjectiveError> {
         let (losses, gradients) = self.objective.gradients(&self.batch, &self.weights).await?;
         read_f32(gradients.a.slice([0..1, 0..1])).await?;
+        Ok(losses.loss)
+    }
+}
+
+impl SmallStep {
+    /// Uploads what the step needs.
+    pub fn new(shape: StepShape, device: &Device) -> Self {
+        let h = noise([shape.n, shape.d], device);
+        let batch = Batch { h_seen: h.clone(), h, y: targets(shape), copy: None };
+        Self { batch, weights: weights(shape, device), moments: None }
+    }
+
+    /// Takes it and waits for its loss and the new weights.
+    ///
+    /// # Errors
+    /// [`ObjectiveError`] when the device fails.
+    pub async fn take(&mut self) -> Result<f32, ObjectiveError> {
+        let objective = Objective::Reconstruction { scale: 1.0 };
+        let (losses, gradients) = objective.gradients(&self.batch, &self.weights).await?;
+        let (weights, moments) = adam_step(LEARNING_RATE, &self.weights, gradients, self.moments.as_ref());
+        read_f32(weights.a.clone().slice([0..1, 0..1])).await?;
+        (self.weights, self.moments) = (weights, Some(moments));
         Ok(losses.loss)
     }
 }

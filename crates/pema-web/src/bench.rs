@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use burn::tensor::Device;
-use pema_adapter::bench::{PlainStep, Step, StepShape};
+use pema_adapter::bench::{PlainStep, SmallStep, Step, StepShape};
 use wasm_bindgen::prelude::*;
 
 use crate::{
@@ -23,6 +23,7 @@ pub struct BenchStep(Way);
 enum Way {
     Pema(Step),
     Plain(PlainStep),
+    Small(SmallStep),
 }
 
 #[wasm_bindgen]
@@ -43,6 +44,12 @@ impl BenchDevice {
             true => Way::Plain(PlainStep::new(shape, &self.0)),
             false => Way::Pema(Step::new(shape, &self.0)?),
         }))
+    }
+
+    /// What Pema's step does beside the head.
+    #[wasm_bindgen(js_name = smallStep)]
+    pub fn small_step(&self, n: usize, d: usize, v: usize, r: usize) -> BenchStep {
+        BenchStep(Way::Small(SmallStep::new(StepShape { n, d, v, r }, &self.0)))
     }
 
     /// Pema's step with the head spread over workers.
@@ -70,10 +77,11 @@ impl BenchDevice {
 #[wasm_bindgen]
 impl BenchStep {
     /// Takes the step; its loss.
-    pub async fn take(&self) -> Result<f32, JsError> {
-        Ok(match &self.0 {
+    pub async fn take(&mut self) -> Result<f32, JsError> {
+        Ok(match &mut self.0 {
             Way::Pema(step) => step.take().await?,
             Way::Plain(step) => step.take().await?,
+            Way::Small(step) => step.take().await?,
         })
     }
 }
