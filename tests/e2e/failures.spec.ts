@@ -48,6 +48,20 @@ test('another server, a silent one and another wire version are told apart', asy
   await expect(pema.at('model')).toBeVisible();
 });
 
+test('a service that was started again with another model is noticed', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  await pema.connect(service.url);
+  const train = writePairs(folder, 'train.jsonl', samplePairs('train', 3));
+  await pema.loadFiles({ train }, { template: TEMPLATE, validationFraction: 0.34 });
+  const model = `"model":"${'ab'.repeat(32)}"`;
+  service.proxy.tamper = (bytes) => Buffer.from(bytes.toString('latin1').replace(/"model":"[0-9a-f]{64}"/, model), 'latin1');
+  const failure = await failureOf(pema.downloadMemory());
+  expect(failure).toMatchObject({ section: 'memory', kind: 'not-pema' });
+  expect(failure.message).toContain('of another model than its model card: connect again');
+  service.proxy.tamper = undefined;
+  expect((await pema.downloadMemory()).trainRows).toBeGreaterThan(0);
+});
+
 test('bad data is refused with the place and what to do', async ({ openTab, service, folder }) => {
   const pema = await openTab(service);
   await pema.connect(service.url);

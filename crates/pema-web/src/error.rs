@@ -135,6 +135,18 @@ pub enum TabError {
          then go on; what was stored before is kept"
     )]
     StorageFull,
+    /// An adapter for which there is no room.
+    #[error(
+        "the browser's storage for this site is full, so the adapter is not stored; it is in use, and lost when this \
+         tab is closed: export it as a file now"
+    )]
+    NotKept,
+    /// A checkpoint for which there is no room.
+    #[error(
+        "the browser's storage for this site is full, so the run's state is not stored: it goes on, and cannot be \
+         resumed once this tab is closed"
+    )]
+    NoCheckpoint,
     /// Another tab holds a file.
     #[error("the file {0} is in use, perhaps by another tab of this site: close that tab and try again")]
     StorageLocked(String),
@@ -195,7 +207,7 @@ impl TabError {
             Self::Device(_) => "device",
             Self::NotPrivate(_) => "not-private",
             Self::NoWebGpu(_) => "no-webgpu",
-            Self::StorageFull => "storage-full",
+            Self::StorageFull | Self::NotKept | Self::NoCheckpoint => "storage-full",
             Self::StorageLocked(_) => "storage-locked",
             Self::Storage { .. } => "storage",
             Self::Command(_) => "bad-command",

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub data: Option<Data>,
     pub memory: Option<Memory>,
     pub adapter: Option<adapters::Selected>,
+    /// A stopped run that there was no room for in storage.
+    pub stopped_run: Option<train::StoppedRun>,
 }
 
 #[wasm_bindgen]

@@ -78,11 +78,15 @@ impl Store {
     /// Replaces the file at `path`.
     ///
     /// # Errors
-    /// [`TabError::StorageFull`], or when it is in use elsewhere.
+    /// [`TabError::StorageFull`], after which there is no such file; or when it is in use elsewhere.
     pub async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), TabError> {
         let mut writer = self.writer(path, 0).await?;
-        writer.write(bytes)?;
-        writer.finish()
+        let written = writer.write(bytes).and_then(|()| writer.flush());
+        drop(writer);
+        if written.is_err() {
+            self.remove(path).await?;
+        }
+        written
     }
 
     /// Opens the file at `path` to write piece by piece after its first `keep` bytes.
@@ -192,6 +196,10 @@ impl Writer {
     /// # Errors
     /// As [`Self::write`].
     pub fn finish(self) -> Result<(), TabError> {
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<(), TabError> {
         self.handle.flush().map_err(|e| storage_error(&self.path, &e))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     adapters,
     error::TabError,
     page::{Page, now},
-    protocol::{Event, Phase, TrainSettings},
+    protocol::{Event, Phase, Task, TrainSettings},
     session::State,
     storage::Store,
 };
@@ -22,7 +22,7 @@ const CHECKPOINT_MILLISECONDS: f64 = 60_000.0;
 type TabTrainer = Trainer<Arc<HostRows>>;
 
 /// What is stored of a run that has not ended.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Run {
     settings: TrainSettings,
     /// [`crate::memory::Memory::key`] of the memory it learns from.
@@ -31,7 +31,14 @@ struct Run {
     checkpoint: ContentHash,
 }
 
-/// A stopped run for this model, if there is one.
+/// A run that can go on.
+#[derive(Clone)]
+pub(crate) struct StoppedRun {
+    run: Run,
+    checkpoint: Vec<u8>,
+}
+
+/// A stored run for this model, if there is one.
 pub(crate) async fn resumable(store: &Store, card: &ModelCard) -> Result<Option<TrainSettings>, TabError> {
     Ok(stored_run(store, card).await?.map(|run| run.settings))
 }
@@ -41,37 +48,53 @@ pub(crate) async fn train(state: &mut State, page: &Page, settings: TrainSetting
     let store = state.store()?;
     let card = state.connection()?.card.clone();
     let run = match resume {
-        true => Some(stored_run(&store, &card).await?.ok_or(NOTHING_TO_RESUME)?),
+        true => Some(stopped_run(state, &store, &card).await?),
         false => None,
     };
     let (settings, mut trainer) = open_trainer(state, &store, &card, settings, run).await?;
     let memory = state.memory.as_ref().ok_or(NO_MEMORY)?.key.clone();
     let checkpoints = Checkpoints { store: &store, card: &card, settings: &settings, memory };
+    state.stopped_run = None;
 
     let mut saved = now();
+    let mut has_room = true;
     while !trainer.is_done() && !page.stop_requested() {
         let began = now();
         let progress = trainer.step().await?;
         report(page, &progress, now() - began);
         page.breathe().await;
-        if now() - saved > CHECKPOINT_MILLISECONDS {
-            checkpoints.save(&trainer).await?;
+        if has_room && now() - saved > CHECKPOINT_MILLISECONDS {
+            match checkpoints.store(&checkpoints.of(&trainer).await?).await {
+                // A full disk costs the checkpoints, not the run.
+                Err(TabError::StorageFull) => {
+                    has_room = false;
+                    page.post(&Event::Failed { during: Task::Train, failure: TabError::NoCheckpoint.failure() });
+                }
+                other => other?,
+            }
             saved = now();
         }
     }
     let stopped = !trainer.is_done();
     if stopped {
-        checkpoints.save(&trainer).await?;
+        let run = checkpoints.of(&trainer).await?;
+        match checkpoints.store(&run).await {
+            Err(TabError::StorageFull) => state.stopped_run = Some(run),
+            other => other?,
+        }
     }
     let Some(adapter) = trainer.adapter() else { return Err(TabError::StoppedInPhaseOne) };
     let bytes = adapter.export(&settings.name).await?;
     #[cfg(feature = "planted-leaks")]
     crate::leak::after_training(&state.connection()?.service, state.data()?, &bytes).await;
-    let adapter = adapters::keep(state, bytes).await?;
+    let kept = adapters::keep(state, bytes).await;
     if !stopped {
         checkpoints.forget().await?;
     }
-    page.post(&Event::Trained { adapter, stopped });
+    if kept.is_err() {
+        adapters::show(state, page).await?;
+    }
+    page.post(&Event::Trained { adapter: kept?, stopped });
     Ok(())
 }
 
@@ -80,11 +103,11 @@ async fn open_trainer(
     store: &Store,
     card: &ModelCard,
     settings: TrainSettings,
-    run: Option<Run>,
+    stopped: Option<StoppedRun>,
 ) -> Result<(TrainSettings, TabTrainer), TabError> {
     let ((_, device), pool) = (state.device()?, state.pool()?);
     let memory = state.memory.as_ref().ok_or(NO_MEMORY)?;
-    if run.as_ref().is_some_and(|run| run.memory != memory.key) {
+    if stopped.as_ref().is_some_and(|stopped| stopped.run.memory != memory.key) {
         return Err(TabError::NotYet(
             "the stopped run learns from another memory: load its data, and download its contexts, first",
         ));
@@ -92,15 +115,14 @@ async fn open_trainer(
     let rows = memory.rows.clone();
     let connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
     let head = connection.head(store, &device, pool).await?.clone();
-    match run {
+    match stopped {
         None => {
             let config = AdapterConfig { contexts: rows.contexts(), ..config(&settings) };
             let trainer = Trainer::new(config, rows, head, card.model.clone(), device)?;
             Ok((settings, trainer))
         }
-        Some(run) => {
-            let bytes = store.read(&checkpoint_path(card, &run.checkpoint)).await?.ok_or(NOTHING_TO_RESUME)?;
-            let trainer = Trainer::resume(&Checkpoint::from_bytes(bytes), rows, head, device)?;
+        Some(StoppedRun { run, checkpoint }) => {
+            let trainer = Trainer::resume(&Checkpoint::from_bytes(checkpoint), rows, head, device)?;
             Ok((run.settings, trainer))
         }
     }
@@ -159,12 +181,16 @@ struct Checkpoints<'a> {
 }
 
 impl Checkpoints<'_> {
-    async fn save(&self, trainer: &TabTrainer) -> Result<(), TabError> {
-        let bytes = trainer.checkpoint().await?.into_bytes();
+    async fn of(&self, trainer: &TabTrainer) -> Result<StoppedRun, TabError> {
+        let checkpoint = trainer.checkpoint().await?.into_bytes();
+        let (settings, memory) = (self.settings.clone(), self.memory.clone());
+        Ok(StoppedRun { run: Run { settings, memory, checkpoint: ContentHash::of(&checkpoint) }, checkpoint })
+    }
+
+    async fn store(&self, StoppedRun { run, checkpoint }: &StoppedRun) -> Result<(), TabError> {
         let old = stored_run(self.store, self.card).await?;
-        let run = Run { settings: self.settings.clone(), memory: self.memory.clone(), checkpoint: ContentHash::of(&bytes) };
-        self.store.write(&checkpoint_path(self.card, &run.checkpoint), &bytes).await?;
-        let json = serde_json::to_vec(&run).map_err(|error| TabError::Setting(error.to_string()))?;
+        self.store.write(&checkpoint_path(self.card, &run.checkpoint), checkpoint).await?;
+        let json = serde_json::to_vec(run).map_err(|error| TabError::Setting(error.to_string()))?;
         self.store.write(&run_path(self.card), &json).await?;
         match old.filter(|old| old.checkpoint != run.checkpoint) {
             Some(old) => self.store.remove(&checkpoint_path(self.card, &old.checkpoint)).await,
@@ -176,6 +202,17 @@ impl Checkpoints<'_> {
     async fn forget(&self) -> Result<(), TabError> {
         self.store.remove(&folder(self.card)).await
     }
+}
+
+/// The run to go on with: one that there was no room for, else the stored one.
+async fn stopped_run(state: &State, store: &Store, card: &ModelCard) -> Result<StoppedRun, TabError> {
+    let memory = state.memory.as_ref().map(|memory| &memory.key);
+    if let Some(stopped) = state.stopped_run.as_ref().filter(|stopped| memory == Some(&stopped.run.memory)) {
+        return Ok(stopped.clone());
+    }
+    let run = stored_run(store, card).await?.ok_or(NOTHING_TO_RESUME)?;
+    let checkpoint = store.read(&checkpoint_path(card, &run.checkpoint)).await?.ok_or(NOTHING_TO_RESUME)?;
+    Ok(StoppedRun { run, checkpoint })
 }
 
 async fn stored_run(store: &Store, card: &ModelCard) -> Result<Option<Run>, TabError> {

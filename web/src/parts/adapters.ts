@@ -6,14 +6,15 @@ import { failureNotice } from './failure';
 import { readFile } from './files';
 
 function adapterRow(app: App, group: string, adapter: AdapterInfo, busy: boolean, connected: boolean): HTMLElement {
-  const { id, name, fits, selected, rank } = adapter;
+  const { id, name, fits, selected, stored, rank } = adapter;
   const radio = el('input', { type: 'radio', name: group, disabled: busy || !fits, test: 'adapter-select' });
   radio.checked = selected;
   radio.addEventListener('change', () => app.send({ type: 'select-adapter', id }));
   const remove = (): void => {
     if (confirm(`Delete the adapter “${name}”? Export it first if you may need it again.`)) app.send({ type: 'delete-adapter', id });
   };
-  const note = `rank ${rank}, ${bytes(adapter.bytes)}${fits ? '' : connected ? '; made for another model' : '; connect to use it'}`;
+  const obstacle = fits ? '' : connected ? '; made for another model' : '; connect to use it';
+  const note = `rank ${rank}, ${bytes(adapter.bytes)}${obstacle}${stored ? '' : '; not stored: export it before you close this tab'}`;
   return el(
     'li',
     { test: 'adapter', 'data-id': id, 'data-name': name, 'data-rank': rank, 'data-fits': String(fits), 'data-selected': String(selected) },

@@ -184,6 +184,8 @@ pub struct AdapterInfo {
     pub fits: bool,
     /// It is in use.
     pub selected: bool,
+    /// It is in storage; if not, there was no room for it.
+    pub stored: bool,
 }
 
 /// Who chose the tokens.
