@@ -20,10 +20,16 @@ const app = new App(bind(), chosenDevice());
 
 /** On narrow screens the panels are a sheet that this button opens. */
 function sheetButton(aside: HTMLElement): HTMLElement {
-  const toggle = button('', () => {
-    const open = aside.toggleAttribute('data-open');
-    set(toggle, { 'aria-expanded': String(open) });
-  }, { class: 'sheet-button', 'aria-controls': aside.id, 'aria-expanded': 'false', test: 'open-panels' });
+  const open = (wanted: boolean): void => {
+    set(aside, { 'data-open': wanted });
+    set(toggle, { 'aria-expanded': String(wanted) });
+  };
+  const toggle = button('', () => open(!aside.hasAttribute('data-open')), { class: 'sheet-button', 'aria-controls': aside.id, 'aria-expanded': 'false', test: 'open-panels' });
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !aside.hasAttribute('data-open')) return;
+    open(false);
+    toggle.focus();
+  });
   app.store.watch((state) => state.ledger, (ledger) => {
     const { sent } = totals(ledger.values());
     write(toggle, `What left this tab: ${bytes(sent)}`);

@@ -72,14 +72,15 @@ impl Client {
     }
 
     /// Asks for a memory, waits, and hands each shard to `keep` as it appears. The memory is
-    /// deleted on the service once all of it is here.
+    /// deleted on the service once all of it is here. `model` is the model card's.
     pub fn memory(
         &self,
         request: &CreateMemory,
+        model: &ContentHash,
         mut keep: impl FnMut(&ShardEntry, Vec<u8>) -> Result<()>,
     ) -> Result<MemoryManifest> {
         let body = serde_json::to_string(request)?;
-        let key = ContentHash::of(body.as_bytes()).as_str()[..32].to_owned();
+        let key = ContentHash::of(format!("{model}\n{body}").as_bytes()).as_str()[..32].to_owned();
         let post = self.agent.post(format!("{}/v1/memories", self.base)).header("Content-Type", "application/json");
         let post = post.header("Idempotency-Key", &key).header("Authorization", self.authorization());
         let mut manifest: MemoryManifest = serde_json::from_slice(&answer(post.send(body))?)?;

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let request = prepared.request(contexts, &folder.card)?;
     let began = Instant::now();
-    let manifest = client.memory(&request, |entry, bytes| folder.put_shard(entry, &bytes))?;
+    let manifest = client.memory(&request, &folder.card.model, |entry, bytes| folder.put_shard(entry, &bytes))?;
     folder.put_manifest(&manifest)?;
     let (prompts, pairs) = (prepared.prompts.len(), prepared.targets.pairs());
     let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();

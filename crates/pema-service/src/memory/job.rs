@@ -74,10 +74,12 @@ impl Job {
     }
 
     async fn finish(&mut self, state: MemoryState) {
-        self.manifest.send_modify(|manifest| manifest.state = state);
-        if let Err(Interrupted::Failed(error)) = self.save_manifest().await {
+        let manifest = MemoryManifest { state: state.clone(), ..self.manifest.borrow().clone() };
+        if let Err(Interrupted::Failed(error)) = self.save(manifest).await {
             tracing::error!(error, "a memory's end could not be stored");
         }
+        // Last, because whoever sees the end may delete the memory.
+        self.manifest.send_modify(|manifest| manifest.state = state);
     }
 
     async fn extract(&mut self) -> Result<(), Interrupted> {
@@ -133,11 +135,12 @@ impl Job {
             return Err(Interrupted::Silently);
         }
         self.manifest.send_modify(|manifest| manifest.shards.push(entry));
-        self.save_manifest().await
+        let manifest = self.manifest.borrow().clone();
+        self.save(manifest).await
     }
 
-    async fn save_manifest(&self) -> Result<(), Interrupted> {
-        let (store, manifest) = (Arc::clone(&self.context.store), self.manifest.borrow().clone());
+    async fn save(&self, manifest: MemoryManifest) -> Result<(), Interrupted> {
+        let store = Arc::clone(&self.context.store);
         blocking(move || store.save_manifest(&manifest)).await
     }
 }

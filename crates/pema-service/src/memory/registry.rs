@@ -109,7 +109,7 @@ impl Memories {
     }
 
     /// Starts a memory of `rows` rows, or finds the one that the same key and request made; then
-    /// the flag is false. The request has been checked.
+    /// the flag is false. One that failed is forgotten and made anew. The request has been checked.
     ///
     /// # Errors
     /// [`MemoryError::KeyReused`] or [`MemoryError::Store`].
@@ -121,21 +121,32 @@ impl Memories {
         rows: u64,
     ) -> Result<(MemoryManifest, bool), MemoryError> {
         let owner = Owner { tenant, idempotency_key, request: fingerprint(&request, &self.inner.model) };
-        let (sender, cancel) = {
+        let (sender, cancel, failed) = {
             let mut entries = self.write();
-            if let Some(manifest) = same_request(&entries, &owner)? {
-                return Ok((manifest, false));
-            }
+            let failed = match same_request(&entries, &owner)? {
+                Some(manifest) if matches!(manifest.state, MemoryState::Failed { .. }) => Some(manifest.id),
+                Some(manifest) => return Ok((manifest, false)),
+                None => None,
+            };
             let manifest = self.new_manifest(&request, rows)?;
+            if let Some(id) = &failed {
+                entries.remove(id);
+            }
             let entry = Entry { owner: owner.clone(), manifest: watch::Sender::new(manifest), cancel: CancellationToken::new() };
-            let handles = (entry.manifest.clone(), entry.cancel.clone());
+            let (sender, cancel) = (entry.manifest.clone(), entry.cancel.clone());
             let id = entry.manifest.borrow().id.clone();
             entries.insert(id, entry);
-            handles
+            (sender, cancel, failed)
         };
         let manifest = sender.borrow().clone();
         let (store, stored) = (Arc::clone(&self.inner.context.store), manifest.clone());
-        let kept = tokio::task::spawn_blocking(move || store.create(&owner, &request, &stored).map(|()| request)).await;
+        let keep = move || {
+            if let Some(id) = failed {
+                store.delete(&id)?;
+            }
+            store.create(&owner, &request, &stored).map(|()| request)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await;
         match kept.map_err(io::Error::other).and_then(|kept| kept) {
             Ok(request) => self.spawn(sender, cancel, request),
             Err(error) => {

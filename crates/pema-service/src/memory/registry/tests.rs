@@ -115,3 +115,20 @@ async fn an_idempotency_key_belongs_to_one_request_of_one_tenant() {
     let (other, new) = memories.create(Tenant("bob".to_owned()), key(), one, rows).await.unwrap();
     assert!(new && other.id != first.id);
 }
+
+#[tokio::test]
+async fn a_memory_that_failed_is_made_anew_under_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(0);
+    let (memories, _stop) = open(&engine, dir.path(), b"model");
+    let (request, rows) = request(1);
+    let create = || memories.create(alice(), Some("key".to_owned()), request.clone(), rows);
+    let (first, _) = create().await.unwrap();
+    // Whoever waits for the engine hears that it is gone.
+    engine.gate.close();
+    until(&memories, &first.id, |m| matches!(m.state, MemoryState::Failed { .. })).await;
+    let (second, new) = create().await.unwrap();
+    assert!(new && second.id != first.id);
+    assert!(memories.watch(&alice(), first.id.as_str()).is_err());
+    assert_eq!(std::fs::read_dir(dir.path().join("memories")).unwrap().count(), 1);
+}
