@@ -11,7 +11,7 @@ use pema_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cache;
+use super::{cache::Cache, costs::seconds_since};
 use crate::{
     client::Client,
     folder::Folder,
@@ -89,7 +89,7 @@ impl Desk<'_> {
                 eprint!("\r  {} of {} texts", outputs.len(), pairs.len());
             }
             eprintln!();
-            Ok(Texts { outputs, seconds: began.elapsed().as_secs_f64() })
+            Ok(Texts { outputs, seconds: seconds_since(began) })
         })
     }
 }
