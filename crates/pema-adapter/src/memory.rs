@@ -201,10 +201,13 @@ impl<R: Rows> Memory<R> {
     }
 
     /// The memory with the pairs of its first `prompts` prompts alone to learn from; those to validate
-    /// on stay. For learning curves.
+    /// on stay, and so do pairs without a prompt. For learning curves.
+    ///
+    /// # Errors
+    /// [`MemoryError::NothingToLearn`] when that leaves none.
     pub fn learning_from(self, prompts: u32) -> Result<Self, MemoryError> {
-        let Self { train, prompts: of, .. } = &self;
-        let train: Vec<usize> = train.iter().copied().filter(|&index| of.of.get(index).is_none_or(|&of| of < prompts)).collect();
+        let is_kept = |index: &usize| self.prompts.of.get(*index).is_none_or(|&prompt| prompt < prompts);
+        let train: Vec<usize> = self.train.iter().copied().filter(is_kept).collect();
         if train.is_empty() {
             return Err(MemoryError::NothingToLearn);
         }

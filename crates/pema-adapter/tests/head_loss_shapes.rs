@@ -29,7 +29,7 @@ fn targets(n: usize, v: usize) -> Vec<TokenId> {
     (0..n).map(|i| TokenId((edges.get(i).copied().unwrap_or(i * 37) % v) as u32)).collect()
 }
 
-/// `h` such that the largest logit has this magnitude.
+/// `h` such that the largest logit of the first 1000 tokens has this magnitude.
 fn hidden(n: usize, w: &[f32], d: usize, magnitude: f32) -> Vec<f32> {
     let h = noise(n * d, 1.0, 7);
     let product = |h: &[f32], w: &[f32]| h.iter().zip(w).map(|(a, b)| a * b).sum::<f32>().abs();

@@ -12,7 +12,10 @@ use pema_core::{
     data::{Pair, Template},
     id::ContentHash,
 };
-use pema_service::model::{Cache as ModelCache, ModelSource, default_cache_dir};
+use pema_service::{
+    config::ModelConfig,
+    model::{Cache as ModelCache, ModelSource},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,7 +51,7 @@ pub struct BaselineArgs {
     /// Also train the model itself, with Python's torch, transformers and peft: lora, full.
     #[arg(long, value_enum, value_delimiter = ',')]
     baselines: Vec<Baseline>,
-    /// The model that they train, as `pema serve --model`.
+    /// The model that they train, as `pema serve --model`: the one that is served.
     #[arg(long, default_value = "default")]
     baseline_model: ModelSource,
     /// Passes over the pairs that they make at most.
@@ -122,7 +125,7 @@ impl BaselineArgs {
             Cache::key(&(baseline, self.baseline_epochs, SCRIPT, &split.train, &split.valid, &split.test, template, model))?;
         let output: Value = cache.get_or("baselines", &key, || {
             let folder = tempfile::tempdir()?;
-            self.execute(baseline, split, template, folder.path())
+            self.execute(baseline, split, template, model, folder.path())
         })?;
         let read: Output = serde_json::from_value(output)?;
         let Output { seed, lr, batch, rank, versions, .. } = &read;
@@ -143,33 +146,41 @@ impl BaselineArgs {
         })
     }
 
-    fn execute(&self, baseline: Baseline, split: &SplitPairs, template: &Template, folder: &Path) -> Result<Value> {
-        let gguf = self.baseline_model.resolve(&ModelCache::new(default_cache_dir()), "https://huggingface.co")?;
+    fn execute(
+        &self,
+        baseline: Baseline,
+        split: &SplitPairs,
+        template: &Template,
+        model: &ContentHash,
+        folder: &Path,
+    ) -> Result<Value> {
+        let gguf = self.gguf(model)?;
         let script = folder.join("finetune.py");
         write(&script, SCRIPT.as_bytes())?;
-        let mut command = Command::new(&self.python);
+        let mut python = Command::new(&self.python);
+        python.arg(script);
         for (name, pairs) in [("train", &split.train), ("validation", &split.valid), ("test", &split.test)] {
             let path = folder.join(format!("{name}.jsonl"));
             write(&path, lines(pairs)?.as_bytes())?;
-            command.arg(format!("--{name}")).arg(path);
+            python.arg(format!("--{name}")).arg(path);
         }
         let out = folder.join("out.json");
-        command.args([
-            "--method",
-            baseline.names().0,
-            "--epochs",
-            &self.baseline_epochs.to_string(),
-            "--template",
-            template.as_str(),
-        ]);
-        command.arg("--gguf").arg(gguf).arg("--out").arg(&out);
-        // The script comes first, after the interpreter.
-        let mut python = Command::new(&self.python);
-        python.arg(script).args(command.get_args());
+        python.args(["--method", baseline.names().0, "--template", template.as_str()]);
+        python.args(["--epochs", &self.baseline_epochs.to_string()]).arg("--gguf").arg(gguf).arg("--out").arg(&out);
         let done = python.output().with_context(|| format!("{} cannot be run", self.python.display()))?;
         let said = String::from_utf8_lossy(&done.stderr);
         ensure!(done.status.success(), "{}", said.lines().last().unwrap_or("it said nothing"));
         Ok(serde_json::from_slice(&crate::folder::read(&out)?)?)
+    }
+
+    /// The file of the model to train, which must be the one that the service has.
+    fn gguf(&self, model: &ContentHash) -> Result<PathBuf> {
+        let ModelConfig { source, hf_endpoint, cache_dir, .. } = ModelConfig::new(self.baseline_model.clone());
+        let cache = ModelCache::new(cache_dir);
+        let path = source.resolve(&cache, &hf_endpoint)?;
+        let found = cache.hash_file(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        ensure!(found == *model, "{} is not the model that is served: name that one with --baseline-model", path.display());
+        Ok(path)
     }
 }
 

@@ -171,8 +171,7 @@ impl<'a> Bench<'a> {
         let costs = Costs { parameters, training_seconds: Some(seconds), peak_memory_bytes, bytes_sent: 0 };
         self.materials.cache.put_bytes(&path, &block_on(adapter.export("eval"))?)?;
         // Last: it says that the adapter is whole.
-        self.materials.cache.put("adapters", key, &costs)?;
-        Ok((adapter, costs))
+        Ok((adapter, self.materials.cache.put("adapters", key, &costs)?))
     }
 
     /// Probabilities of every token of the references, kept for the next run.

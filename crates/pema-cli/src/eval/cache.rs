@@ -43,9 +43,12 @@ impl Cache {
         Ok(Some(value.with_context(|| format!("{} is damaged: delete it", path.display()))?))
     }
 
-    /// Keeps a result.
-    pub fn put(&self, kind: &str, key: &ContentHash, value: &impl Serialize) -> Result<()> {
-        self.put_bytes(&self.path(kind, key, "json"), &serde_json::to_vec(value)?)
+    /// Keeps a result and gives it back as a next run reads it: JSON does not carry every digit of an
+    /// `f64` (see serde_json's `float_roundtrip`), and both runs are to report the same.
+    pub fn put<T: Serialize + DeserializeOwned>(&self, kind: &str, key: &ContentHash, value: &T) -> Result<T> {
+        let json = serde_json::to_vec(value)?;
+        self.put_bytes(&self.path(kind, key, "json"), &json)?;
+        Ok(serde_json::from_slice(&json)?)
     }
 
     /// Keeps a file: all of it or none, so that an interrupted run leaves nothing torn.
@@ -67,9 +70,7 @@ impl Cache {
         if let Some(found) = self.get(kind, key)? {
             return Ok(found);
         }
-        let made = make()?;
-        self.put(kind, key, &made)?;
-        Ok(made)
+        self.put(kind, key, &make()?)
     }
 }
 
@@ -92,5 +93,17 @@ mod tests {
             assert_eq!(value.unwrap(), [0.1, 1e-30]);
         }
         assert_eq!(made, 1);
+    }
+
+    #[test]
+    fn the_run_that_makes_a_number_sees_the_one_that_later_runs_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        for i in 1..2000 {
+            let (key, number) = (Cache::key(&i).unwrap(), f64::from(i).sqrt().recip());
+            let kept = cache.put("kind", &key, &number).unwrap();
+            assert_eq!(cache.get::<f64>("kind", &key).unwrap(), Some(kept));
+            assert!((kept - number).abs() <= f64::EPSILON);
+        }
     }
 }

@@ -25,12 +25,13 @@ impl Command {
         let mut rest = self.0.iter();
         while let Some(word) = rest.next() {
             let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-            let goes = name != DISCLOSE && (CHOOSING.contains(&name) || (name.starts_with("--") && options.contains(&name)));
-            if !goes && name != DISCLOSE {
-                words.push(word.clone());
-            } else if name == word && goes {
+            let is_replaced = CHOOSING.contains(&name) || (name.starts_with("--") && options.contains(&name));
+            match name {
+                DISCLOSE => {}
+                _ if !is_replaced => words.push(word.clone()),
                 // Its value is the next word.
-                rest.next();
+                _ if name == word => drop(rest.next()),
+                _ => {}
             }
         }
         words.extend(options.iter().chain(&REPETITION).map(|&word| word.to_owned()));

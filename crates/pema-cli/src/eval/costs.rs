@@ -39,14 +39,8 @@ impl Meter {
     /// Seconds, and bytes where they are known.
     pub fn stop(self) -> (f64, Option<u64>) {
         let bytes = self.resets.then(peak_memory).flatten();
-        (seconds_since(self.began), bytes)
+        (self.began.elapsed().as_secs_f64(), bytes)
     }
-}
-
-/// Seconds to the microsecond: so few digits come back from JSON as they were, which is not so of all
-/// that an `f64` has (see serde_json's `float_roundtrip`).
-pub fn seconds_since(began: Instant) -> f64 {
-    began.elapsed().as_micros() as f64 / 1e6
 }
 
 /// Sets the peak to what is resident now. Linux: `5` into `clear_refs`, proc_pid_clear_refs(5).

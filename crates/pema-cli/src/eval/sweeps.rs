@@ -13,7 +13,7 @@ use super::{
     bootstrap::interval,
     command::Command,
     likelihood::{choose, likelihoods},
-    methods::{Method, Way, config},
+    methods::{DISCLOSED, Method, Way, config},
     report::{Curve, Point},
 };
 
@@ -131,8 +131,15 @@ fn cell(method: &Method, quantity: Quantity, value: f64, shared: &Map<String, Va
     };
     let changed = changed.as_object().cloned().unwrap_or_default();
     let own: Map<String, Value> = settings.clone().into_iter().chain(changed).collect();
-    let (own_settings, limit) = (format!("{}-swept={}", method.name, json!(own)), train_limit.to_string());
-    let options = ["--methods", "plm", "--method", &own_settings, "--train-limit", &limit].map(str::to_owned).to_vec();
+    let mut options: Vec<String> = ["--train-limit", &train_limit.to_string(), "--methods"].map(str::to_owned).to_vec();
+    if *discloses {
+        // No method of one's own can disclose targets; what is swept is among the shared settings.
+        let all: Map<String, Value> = shared.clone().into_iter().chain(own.clone()).collect();
+        let settings = json!(all).to_string();
+        options.extend([&format!("plm,{DISCLOSED}"), "--disclose-targets", "--settings", &settings].map(str::to_owned));
+    } else {
+        options.extend(["plm", "--method", &format!("{}-swept={}", method.name, json!(own))].map(str::to_owned));
+    }
     let way = Way::Adapter { settings: own, discloses: *discloses };
     Ok(Cell { x, options, job: Job { method: Method { way, ..method.clone() }, train_limit } })
 }
@@ -161,7 +168,8 @@ impl Sweep {
             });
         }
         let Method { name, title, .. } = &self.method;
-        Ok(Curve { quantity: self.quantity, method: name.clone(), title: title.clone(), points })
+        let discloses = self.method.discloses();
+        Ok(Curve { quantity: self.quantity, method: name.clone(), title: title.clone(), discloses, points })
     }
 }
 
@@ -202,5 +210,20 @@ mod tests {
         assert_eq!(rank, AdapterConfig { rank: 32, alpha: 16.0, ..base.clone() });
         assert_eq!(of(Quantity::Kappa, 0.4).1, AdapterConfig { kappa: 0.4, ..base.clone() });
         assert_eq!(of(Quantity::Memory, 0.25), (50.0, base, 50));
+    }
+
+    #[test]
+    fn a_cell_is_repeated_with_targets_disclosed_only_where_they_were() {
+        let options = |name: &str| {
+            let method = Method::chosen(&[name.to_owned()], &[]).unwrap().swap_remove(0);
+            cell(&method, Quantity::Kappa, 0.5, &shared(), 200).unwrap().options.join(" ")
+        };
+        assert_eq!(
+            options("copy"),
+            r#"--train-limit 200 --methods plm --method copy-swept={"copy":true,"kappa":0.5,"prefix":2}"#
+        );
+        let disclosed =
+            r#"--train-limit 200 --methods plm,disclosed --disclose-targets --settings {"alpha":64,"kappa":0.5,"rank":128}"#;
+        assert_eq!(options(DISCLOSED), disclosed);
     }
 }

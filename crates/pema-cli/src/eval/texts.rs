@@ -7,11 +7,11 @@ use pema_adapter::{Consult, Mixer};
 use pema_core::{
     data::{Pair, Template},
     id::ContentHash,
-    metrics::{BleuCounts, ChrfCounts, Counts},
+    metrics::{BleuCounts, ChrfCounts, Counts, is_exact_match},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{cache::Cache, costs::seconds_since};
+use super::cache::Cache;
 use crate::{
     client::Client,
     folder::Folder,
@@ -53,7 +53,7 @@ impl TextShares {
         Self {
             bleu: both().map(|(output, target)| BleuCounts::of(output, target)).collect(),
             chrf: both().map(|(output, target)| ChrfCounts::of(output, target)).collect(),
-            exact: both().map(|(output, target)| output.trim() == target.trim()).collect(),
+            exact: both().map(|(output, target)| is_exact_match(output, target)).collect(),
         }
     }
 }
@@ -89,7 +89,7 @@ impl Desk<'_> {
                 eprint!("\r  {} of {} texts", outputs.len(), pairs.len());
             }
             eprintln!();
-            Ok(Texts { outputs, seconds: seconds_since(began) })
+            Ok(Texts { outputs, seconds: began.elapsed().as_secs_f64() })
         })
     }
 }

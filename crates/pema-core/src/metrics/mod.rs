@@ -62,12 +62,17 @@ pub fn chrf<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Re
     corpus::<ChrfCounts, _, _>(outputs, references)
 }
 
-/// Percentage of outputs that equal their reference, white space at the ends aside.
+/// Whether an output equals its reference, white space at the ends aside.
+pub fn is_exact_match(output: &str, reference: &str) -> bool {
+    output.trim() == reference.trim()
+}
+
+/// Percentage of outputs that equal their reference, as [`is_exact_match`] has it.
 ///
 /// # Errors
 /// [`MetricError`] when outputs and references do not pair up.
 pub fn exact_match<O: AsRef<str>, R: AsRef<str>>(outputs: &[O], references: &[R]) -> Result<f64, MetricError> {
-    let hits = pairs(outputs, references)?.filter(|(output, reference)| output.trim() == reference.trim()).count();
+    let hits = pairs(outputs, references)?.filter(|(output, reference)| is_exact_match(output, reference)).count();
     Ok(100.0 * hits as f64 / outputs.len() as f64)
 }
 

@@ -67,6 +67,9 @@ pub struct Curve {
     pub method: String,
     /// The method's title.
     pub title: String,
+    /// Whether the method tells targets to the model's owner.
+    #[serde(default)]
+    pub discloses: bool,
     /// In the sweep's order.
     pub points: Vec<Point>,
 }

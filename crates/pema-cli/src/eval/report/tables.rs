@@ -122,7 +122,7 @@ fn sweeps(report: &Report) -> Option<Table> {
             costs.parameters.to_string(),
             seconds,
         ];
-        Line { id: format!("{}-{x}", curve.id()), discloses: false, cells }
+        Line { id: format!("{}-{x}", curve.id()), discloses: curve.discloses, cells }
     };
     let lines: Vec<Line> =
         report.curves.iter().flat_map(|curve| curve.points.iter().map(move |point| line(curve, point))).collect();
