@@ -78,7 +78,7 @@ const STYLE: &str = "\
 body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif}a{color:inherit}\
 main{max-width:70rem;margin:auto;padding:2rem 1rem}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}\
 th,td{padding:.4rem .6rem;border-bottom:1px solid var(--line);text-align:right;font-weight:inherit}\
-thead th{font-weight:600}th:first-child{text-align:left}.discloses{color:var(--bad)}pre{white-space:pre-wrap}\
+thead th{font-weight:600}th:first-child{text-align:left}.discloses{color:var(--bad)}pre{white-space:pre-wrap;overflow-wrap:anywhere}\
 section:target{outline:2px solid var(--heat);outline-offset:.5rem}\
 svg{width:100%;height:auto;font-size:13px;fill:var(--ink)}rect{fill:var(--heat);stroke:var(--line)}\
 .mark{stroke:var(--heat);fill:var(--heat);stroke-width:2}.mark.other{stroke:var(--bad);fill:var(--bad)}\
