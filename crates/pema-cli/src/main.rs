@@ -36,7 +36,7 @@ enum Command {
     /// Compare the model alone and the adapter on test pairs.
     Evaluate(generate::EvaluateArgs),
     /// Compare methods by the perplexity that their mixtures give to references, and by their texts.
-    Eval(eval::Args),
+    Eval(Box<eval::Args>),
     /// Compare the reports of two evaluations.
     #[command(subcommand)]
     Report(eval::report::diff::Args),
