@@ -40,6 +40,9 @@ test('a data owner trains an adapter, writes with it, and keeps it', async ({ op
   const before = await pema.generate(input, { maxTokens: MAX_TOKENS, ...MIXING });
   expect(before.mixture).toBeTruthy();
   expect(before.lambdas[0]).toBeGreaterThan(0);
+  const geometric = await pema.generate(input, { maxTokens: 8, ...MIXING, mixing: 'geometric' });
+  expect(geometric.mixture).toBeTruthy();
+  expect(Math.min(...geometric.lambdas)).toBeCloseTo(MIXING.lambdaMax);
   const file = await pema.exportAdapter();
 
   await test.step('a reload keeps the adapter', async () => {

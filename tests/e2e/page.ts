@@ -5,7 +5,7 @@ import type { Locator, Page } from '@playwright/test';
 
 import type { Contexts, TrainSettings } from '../../web/src/protocol';
 
-export type Preset = 'quick' | 'balanced' | 'paper';
+export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
 export type Schedule = 'linear' | 'quadratic' | 'constant';
 export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'adapters';
@@ -45,6 +45,7 @@ export interface Sampling {
 }
 
 export interface DecodingOptions {
+  mixing?: 'arithmetic' | 'geometric';
   schedule?: Schedule;
   lambdaMax?: number;
   maxTokens?: number;
@@ -363,15 +364,16 @@ export class PemaPage {
     };
   }
 
-  /** Checks a radio button, which is drawn as its label, away from the bar that stays at the top. */
+  /** Chooses a radio button with the keyboard: it is drawn as its label, and a page that still grows would move it from under a pointer. */
   private async pick(id: string): Promise<void> {
-    await this.at(id).evaluate((input) => input.scrollIntoView({ block: 'center' }));
-    await this.at(id).check({ force: true });
+    await this.at(id).press('Space');
+    if (!(await this.at(id).isChecked())) throw new Error(`${id} was not chosen`);
   }
 
-  private async decoding({ schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
+  private async decoding({ mixing, schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
     if (await this.at('private-offer').isVisible()) await this.pick(`asking-${consult === undefined ? 'always' : 'private'}`);
     if (consult !== undefined) await this.at('consult').fill(String(consult));
+    if (mixing !== undefined) await this.pick(`mixing-${mixing}`);
     if (schedule !== undefined) await this.pick(`schedule-${schedule}`);
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
     if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));

@@ -8,7 +8,7 @@ export interface Preset {
   readonly settings: Omit<TrainSettings, 'name'>;
 }
 
-const balanced: Omit<TrainSettings, 'name'> = {
+const context: Omit<TrainSettings, 'name'> = {
   rank: 128,
   alpha: 64,
   dropout: 0.2,
@@ -20,8 +20,11 @@ const balanced: Omit<TrainSettings, 'name'> = {
   jointEpochs: 10,
   validateEvery: 40,
   patience: 3,
-  prefix: 2,
+  prefix: 3,
+  silu: true,
+  recall: true,
   copy: true,
+  shortVocabulary: true,
   seed: 1,
 };
 
@@ -30,20 +33,20 @@ export const PRESETS: readonly Preset[] = [
     id: 'quick',
     title: 'Quick',
     note: 'A first look in few epochs. The adapter also sees the text so far and may copy from the prompt.',
-    settings: { ...balanced, reconstructionEpochs: 6, jointEpochs: 4 },
+    settings: { ...context, reconstructionEpochs: 6, jointEpochs: 4 },
   },
   {
-    id: 'balanced',
-    title: 'Balanced',
+    id: 'context',
+    title: 'PEMA + local context',
     note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far and may copy from the prompt.',
-    settings: balanced,
+    settings: context,
   },
   {
     id: 'paper',
-    title: 'Paper',
+    title: 'PEMA (paper)',
     note: 'The method and settings of the PEMA paper: large batches, many epochs, no local context, no copying. For large data and a fast GPU.',
     settings: {
-      ...balanced,
+      ...context,
       rank: 512,
       alpha: 512,
       dropout: 0.2,
@@ -55,9 +58,12 @@ export const PRESETS: readonly Preset[] = [
       patience: 2,
       learningRate: 1e-3,
       prefix: 0,
+      silu: false,
+      recall: false,
       copy: false,
+      shortVocabulary: false,
     },
   },
 ];
 
-export const DEFAULT_PRESET = 'balanced';
+export const DEFAULT_PRESET = 'context';

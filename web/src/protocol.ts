@@ -2,6 +2,7 @@
 
 export type {
   AdapterInfo,
+  Asking,
   Command,
   Contexts,
   DataFile,
@@ -18,6 +19,7 @@ export type {
   LedgerKind,
   MemoryEstimate,
   MemorySummary,
+  MixingKind,
   ModelInfo,
   PairPreview,
   Phase,

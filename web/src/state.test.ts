@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PRESETS } from './presets';
-import type { AdapterInfo, Command, LedgerEntry, WorkerEvent } from './protocol';
+import type { AdapterInfo, Asking, Command, LedgerEntry, WorkerEvent } from './protocol';
 import { initialState, received, sent, type State } from './state';
 
 const settings = { name: 'a', ...(PRESETS[0]?.settings as (typeof PRESETS)[number]['settings']) };
@@ -58,10 +58,10 @@ describe('training', () => {
 });
 
 test('the model writes for comparison unless it is not to learn what is written', () => {
-  const decoding = { mixing: { schedule: 'constant', lambdaMax: 1 }, sampling: undefined, noRepeat: 0, maxTokens: 1 } as const;
-  const compares = (consult: number | undefined): boolean | undefined =>
+  const decoding = { mixture: { mixing: 'arithmetic', schedule: 'constant', lambdaMax: 1 }, sampling: undefined, noRepeat: 0, maxTokens: 1 } as const;
+  const compares = (consult: Asking | undefined): boolean | undefined =>
     sent(initialState('auto'), { type: 'generate', input: '', decoding: { ...decoding, consult } }).generation?.compares;
-  expect([undefined, 0, 1, 2].map(compares)).toEqual([true, false, false, false]);
+  expect([undefined, { first: 0 }, { first: 2 }, { above: 3 }].map(compares)).toEqual([true, false, false, false]);
 });
 
 test('a ledger entry replaces the one of its number', () => {

@@ -2,20 +2,22 @@
 
 use burn::tensor::{Device, Tensor};
 use pema_core::id::ContentHash;
+use pema_core::schedule::log_softmax;
 
 use crate::config::AdapterConfig;
-use crate::train::objective::down;
+use crate::encoder::Encoder;
+use crate::recall::RecallContext;
+use crate::train::Weights;
+use crate::vocabulary::Kept;
 
-/// A trained adapter on a device: `h_pd = s h A B_pd`. Cheap to clone.
+/// A trained adapter on a device: `h_pd = z B_pd`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// `A [d, r]`, `[(prefix + 1) d, r]` with local context.
-    pub(crate) a: Tensor<2>,
-    /// `B_pd [r, d]`
-    pub(crate) b_pd: Tensor<2>,
+    /// Phase 2's: `A`, `B_pd`, and what the settings have beside these.
+    pub(crate) weights: Weights,
     pub(crate) b_rct: Option<Tensor<2>>,
-    /// `[d + 10, r]`, if the adapter copies.
-    pub(crate) copy: Option<Tensor<2>>,
+    /// What its softmax is over, unless that is every token.
+    pub(crate) kept: Option<Kept>,
     pub(crate) origin: AdapterOrigin,
 }
 
@@ -31,19 +33,24 @@ pub struct AdapterOrigin {
 }
 
 impl Adapter {
-    /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits). An
-    /// adapter with local context wants `[n, (prefix + 1) d]`, which [`Mixer`](crate::Mixer) makes.
+    /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits), of an
+    /// adapter without the text so far. [`Mixer`](crate::Mixer) serves every adapter.
     ///
     /// # Panics
     ///
-    /// If `h_seen` is of another width than `A`.
-    pub fn h_pd(&self, h_seen: Tensor<2>) -> Tensor<2> {
-        self.z(h_seen).matmul(self.b_pd.clone())
+    /// If `h` is of another width than `A`.
+    pub fn h_pd(&self, h: Tensor<2>) -> Tensor<2> {
+        self.up(self.z(h, None))
     }
 
-    /// `z = s h A`: `[n, d] -> [n, r]`.
-    pub(crate) fn z(&self, h_seen: Tensor<2>) -> Tensor<2> {
-        down(h_seen, self.a.clone(), self.origin.config.scale())
+    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]` and the text so far.
+    pub(crate) fn z(&self, h_seen: Tensor<2>, recall: Option<&RecallContext>) -> Tensor<2> {
+        Encoder::of(&self.origin.config).z(&self.weights, h_seen, recall)
+    }
+
+    /// `h_pd = z B_pd`: `[n, r] -> [n, d]`.
+    pub(crate) fn up(&self, z: Tensor<2>) -> Tensor<2> {
+        z.matmul(self.weights.b.clone())
     }
 
     /// `B_rct [r, d]` of phase 1, which inference does not need; absent if `kappa` was 0.
@@ -53,18 +60,25 @@ impl Adapter {
 
     /// `d`: entries of a hidden state.
     pub fn d(&self) -> usize {
-        self.b_pd.dims()[1]
+        self.weights.b.dims()[1]
     }
 
     /// `r`.
     pub fn rank(&self) -> usize {
-        self.a.dims()[1]
+        self.weights.b.dims()[0]
     }
 
     /// Entries of the matrices that inference needs.
     pub fn parameters(&self) -> usize {
-        let matrices = [Some(&self.a), Some(&self.b_pd), self.copy.as_ref()];
-        matrices.into_iter().flatten().map(|matrix| matrix.shape().num_elements()).sum()
+        self.weights.named().map(|(_, matrix)| matrix.shape().num_elements()).sum()
+    }
+
+    /// `log softmax` of logits `[v]` over the adapter's vocabulary.
+    pub(crate) fn log_softmax(&self, mut logits: Vec<f32>) -> Vec<f32> {
+        if let Some(kept) = &self.kept {
+            kept.restrict(&mut logits);
+        }
+        log_softmax(&logits)
     }
 
     /// What the adapter was trained with, and for.
@@ -74,6 +88,6 @@ impl Adapter {
 
     /// The device that the adapter lies on.
     pub fn device(&self) -> Device {
-        self.a.device()
+        self.weights.a.device()
     }
 }

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
 
+use crate::encoder::{Activation, Encoder};
 use crate::head::{HEAD_TENSOR, Head, HeadError, HeadPool};
 use crate::tensor_file::{FileError, ReadError, read_f32};
 use crate::train::adam::{Moments, adam_step};
@@ -17,6 +18,9 @@ use crate::train::{Batch, Objective, ObjectiveError, Weights};
 
 /// Adam's; small, so that the losses of noise stay finite.
 const LEARNING_RATE: f64 = 1e-3;
+
+/// The paper's `z`.
+const PAPER: Encoder = Encoder { scale: 1.0, activation: Activation::Linear };
 
 /// The step's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -79,8 +83,8 @@ impl Step {
 
     fn with(shape: StepShape, device: &Device, head: Head) -> Self {
         let h = noise([shape.n, shape.d], device);
-        let batch = Batch { h_seen: h.clone(), h, y: targets(shape), copy: None };
-        let objective = Objective::Prediction { scale: 1.0, kappa: 0.0, b_rct: None, head };
+        let batch = Batch::new(h, targets(shape));
+        let objective = Objective::Prediction { encoder: PAPER, kappa: 0.0, b_rct: None, head };
         Self { objective, batch, weights: weights(shape, device) }
     }
 
@@ -99,7 +103,7 @@ impl SmallStep {
     /// Uploads what the step needs.
     pub fn new(shape: StepShape, device: &Device) -> Self {
         let h = noise([shape.n, shape.d], device);
-        let batch = Batch { h_seen: h.clone(), h, y: targets(shape), copy: None };
+        let batch = Batch::new(h, targets(shape));
         Self { batch, weights: weights(shape, device), moments: None }
     }
 
@@ -108,9 +112,9 @@ impl SmallStep {
     /// # Errors
     /// [`ObjectiveError`] when the device fails.
     pub async fn take(&mut self) -> Result<f32, ObjectiveError> {
-        let objective = Objective::Reconstruction { scale: 1.0 };
+        let objective = Objective::Reconstruction { encoder: PAPER };
         let (losses, gradients) = objective.gradients(&self.batch, &self.weights).await?;
-        let (weights, moments) = adam_step(LEARNING_RATE, &self.weights, gradients, self.moments.as_ref());
+        let (weights, moments) = adam_step(LEARNING_RATE, &self.weights, gradients, self.moments.clone());
         read_f32(weights.a.clone().slice([0..1, 0..1])).await?;
         (self.weights, self.moments) = (weights, Some(moments));
         Ok(losses.loss)
@@ -134,7 +138,7 @@ impl PlainStep {
     /// # Errors
     /// [`ReadError`] when the device fails.
     pub async fn take(&self) -> Result<f32, ReadError> {
-        let weights = self.weights.map(|w| w.clone().autodiff().require_grad());
+        let weights = self.weights.as_ref().map(|w| w.clone().autodiff().require_grad());
         let constant = |x: &Tensor<2>| x.clone().autodiff();
         let h_pd = constant(&self.h).matmul(weights.a.clone()).matmul(weights.b);
         let logits = h_pd.matmul(constant(&self.w_hd).transpose());
@@ -153,7 +157,7 @@ fn noise(shape: [usize; 2], device: &Device) -> Tensor<2> {
 }
 
 fn weights(shape: StepShape, device: &Device) -> Weights {
-    Weights { a: noise([shape.d, shape.r], device), b: noise([shape.r, shape.d], device), copy: None }
+    Weights::new(noise([shape.d, shape.r], device), noise([shape.r, shape.d], device))
 }
 
 fn targets(shape: StepShape) -> Vec<TokenId> {

@@ -7,14 +7,16 @@ use pema_core::id::ContentHash;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AdapterConfig, ConfigError};
-use crate::copying::weight_rows;
+use crate::encoder::Encoder;
 use crate::head::Head;
 use crate::memory::{Memory, Rows};
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
 use crate::train::adam::Moments;
 use crate::train::progress::Place;
 use crate::train::start::check_fit;
-use crate::train::{LossRecord, Objective, Phase, TrainError, Trainer, Weights};
+use crate::train::trainer::kept_head;
+use crate::train::{Extra, LossRecord, Objective, Phase, TrainError, Trainer, Weights};
+use crate::vocabulary::{Kept, Vocabulary};
 
 /// The file's kind, in its header.
 const FORMAT: &str = "pema-checkpoint";
@@ -22,12 +24,12 @@ const FORMAT: &str = "pema-checkpoint";
 /// The file's version, in its header.
 const VERSION: u32 = 1;
 
-/// Names of saved weights: `a`, `b`, `copy`.
-const RUNNING: [&str; 3] = ["a", "b", "copy"];
-const BEST: [&str; 3] = ["best.a", "best.b", "best.copy"];
-const NEXT: [&str; 3] = ["next.a", "next.b", "next.copy"];
-const FIRST_MOMENT: [&str; 3] = ["adam.first.a", "adam.first.b", "adam.first.copy"];
-const SECOND_MOMENT: [&str; 3] = ["adam.second.a", "adam.second.b", "adam.second.copy"];
+/// What the names of saved weights begin with.
+const RUNNING: &str = "";
+const BEST: &str = "best.";
+const NEXT: &str = "next.";
+const FIRST_MOMENT: &str = "adam.first.";
+const SECOND_MOMENT: &str = "adam.second.";
 
 /// Training at rest. Only [`Trainer::resume`] looks inside.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +74,7 @@ struct Document {
     head: ContentHash,
     model: ContentHash,
     memory: ContentHash,
+    kept: Option<Kept>,
     history: Vec<LossRecord>,
 }
 
@@ -101,6 +104,7 @@ impl<R: Rows> Trainer<R> {
             head: self.head.hash().clone(),
             model: self.model.clone(),
             memory: self.memory.fingerprint(),
+            kept: self.kept.clone(),
             history: self.history.clone(),
         };
         let moments = self.moments.as_ref();
@@ -112,57 +116,67 @@ impl<R: Rows> Trainer<R> {
             (SECOND_MOMENT, moments.map(|moments| &moments.second)),
         ];
         let mut tensors = Vec::new();
-        for ([a, b, copy], weights) in saved {
-            let Some(weights) = weights else { continue };
-            tensors.push((a, Matrix::read(&weights.a).await?));
-            tensors.push((b, Matrix::read(&weights.b).await?));
-            if let Some(weights) = &weights.copy {
-                tensors.push((copy, Matrix::read(weights).await?));
+        for (prefix, weights) in saved {
+            for (name, matrix) in weights.into_iter().flat_map(Weights::named) {
+                tensors.push((format!("{prefix}{name}"), Matrix::read(matrix).await?));
             }
         }
         if let Some(b_rct) = b_rct {
-            tensors.push(("b_rct", Matrix::read(b_rct).await?));
+            tensors.push(("b_rct".to_owned(), Matrix::read(b_rct).await?));
         }
         Ok(Checkpoint(tensor_file::write(&document, tensors)?))
     }
 
     /// Goes on where [`Trainer::checkpoint`] was called, with the same memory and head.
-    pub fn resume(checkpoint: &Checkpoint, memory: Memory<R>, head: Head, device: Device) -> Result<Self, CheckpointError> {
+    pub async fn resume(checkpoint: &Checkpoint, memory: Memory<R>, head: Head, device: Device) -> Result<Self, CheckpointError> {
         let file = TensorFile::parse(&checkpoint.0)?;
         let document = parse_document(&file)?;
         document.config.validate()?;
         check_fit(&document.config, &memory, &head)?;
         document.check_belongs_to(&memory, &head)?;
 
-        let (d, r) = (document.d, document.config.rank);
-        let saved = Saved { file, seen: document.config.seen(d), d, r, device: &device };
-        // Copying begins in phase 2.
-        let copies = document.config.copy;
-        let copies_now = copies && document.place.phase == Phase::Prediction;
-        let weights = saved.weights(RUNNING, copies_now)?;
-        let best = document.has_best.then(|| saved.weights(BEST, copies_now)).transpose()?;
+        let saved = Saved { file, config: &document.config, d: document.d, device: &device };
+        let phase = document.place.phase;
+        let kept_head = kept_head(document.kept.as_ref(), &head, &device).await.map_err(TrainError::from)?;
+        let weights = saved.weights(RUNNING, phase)?;
+        let best = document.has_best.then(|| saved.weights(BEST, phase)).transpose()?;
         let moments = document.adam_time.map(|time| {
-            let first = saved.weights(FIRST_MOMENT, copies_now)?;
-            let second = saved.weights(SECOND_MOMENT, copies_now)?;
+            let first = saved.weights(FIRST_MOMENT, phase)?;
+            let second = saved.weights(SECOND_MOMENT, phase)?;
             Ok::<_, FileError>(Moments { time, first, second })
         });
         let moments = moments.transpose()?;
-        let scale = document.config.scale();
-        let (objective, next) = match document.place.phase {
+        let encoder = Encoder::of(&document.config);
+        let (objective, next) = match phase {
             Phase::Reconstruction => {
-                let next = saved.weights(NEXT, copies)?;
-                (Objective::Reconstruction { scale }, Some(next))
+                let next = saved.weights(NEXT, Phase::Prediction)?;
+                (Objective::Reconstruction { encoder }, Some(next))
             }
             Phase::Prediction => {
-                let b_rct = document.has_b_rct.then(|| saved.b("b_rct")).transpose()?;
-                let (kappa, head) = (document.config.kappa, head.clone());
-                (Objective::Prediction { scale, kappa, b_rct, head }, None)
+                let b_rct = document.has_b_rct.then(|| saved.matrix("b_rct", [document.config.rank, document.d])).transpose()?;
+                let (kappa, head) = (document.config.kappa, kept_head.clone());
+                (Objective::Prediction { encoder, kappa, b_rct, head }, None)
             }
         };
-        let Document { config, model, place, history, .. } = document;
+        let Document { config, model, place, kept, history, .. } = document;
         let order = Vec::new();
-        let mut trainer =
-            Self { config, memory, head, model, device, place, weights, moments, best, next, objective, history, order };
+        let mut trainer = Self {
+            config,
+            memory,
+            head,
+            kept,
+            kept_head,
+            model,
+            device,
+            place,
+            weights,
+            moments,
+            best,
+            next,
+            objective,
+            history,
+            order,
+        };
         trainer.order = trainer.epoch_order();
         match trainer.place_is_reachable() {
             true => Ok(trainer),
@@ -192,6 +206,10 @@ impl Document {
         if self.memory != memory.fingerprint() || self.d != memory.d() {
             return Err(CheckpointError::OtherMemory);
         }
+        let fits = self.kept.as_ref().is_none_or(|kept| kept.fits(memory, head));
+        if !fits || self.kept.is_none() != (self.config.vocabulary == Vocabulary::Full) {
+            return Err(FileError::Document("its vocabulary is not that of its memory".to_owned()).into());
+        }
         if self.place.phase == Phase::Prediction && self.has_b_rct != (self.config.kappa > 0.0) {
             return Err(FileError::Document("b_rct and kappa disagree".to_owned()).into());
         }
@@ -202,21 +220,24 @@ impl Document {
 /// A checkpoint's tensors.
 struct Saved<'a> {
     file: TensorFile<'a>,
-    seen: usize,
+    config: &'a AdapterConfig,
     d: usize,
-    r: usize,
     device: &'a Device,
 }
 
 impl Saved<'_> {
-    fn weights(&self, [a, b, copy]: [&str; 3], copies: bool) -> Result<Weights, FileError> {
-        let a = self.file.matrix(a, [self.seen, self.r])?.upload(self.device);
-        let copy = copies.then(|| self.file.matrix(copy, [weight_rows(self.d), self.r])).transpose()?;
-        Ok(Weights { a, b: self.b(b)?, copy: copy.map(|copy| copy.upload(self.device)) })
+    fn weights(&self, prefix: &str, phase: Phase) -> Result<Weights, FileError> {
+        let (d, r) = (self.d, self.config.rank);
+        let matrix = |name: &str, shape| self.matrix(&format!("{prefix}{name}"), shape);
+        let mut weights = Weights::new(matrix("a", [self.config.seen(d), r])?, matrix("b", [r, d])?);
+        for extra in Extra::of(self.config).filter(|_| phase == Phase::Prediction) {
+            weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, r))?);
+        }
+        Ok(weights)
     }
 
-    fn b(&self, name: &str) -> Result<Tensor<2>, FileError> {
-        Ok(self.file.matrix(name, [self.r, self.d])?.upload(self.device))
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Tensor<2>, FileError> {
+        Ok(self.file.matrix(name, shape)?.upload(self.device))
     }
 }
 

@@ -3,7 +3,9 @@
 use pema_core::align::Contexts;
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::Activation;
 use crate::local_context::PREFIX_MAX;
+use crate::vocabulary::Vocabulary;
 
 /// Settings; the defaults are those of the method's reference code.
 ///
@@ -36,8 +38,14 @@ pub struct AdapterConfig {
     pub patience: usize,
     /// Tokens of the target's own prefix that the adapter sees, at most 8. Default 0, as the paper.
     pub prefix: usize,
+    /// What `z` goes through. Default nothing, as the paper.
+    pub activation: Activation,
+    /// Whether the adapter attends over all of the target's own prefix. Default false, as the paper.
+    pub recall: bool,
     /// Whether the adapter may copy tokens of the prompt. Default false, as the paper.
     pub copy: bool,
+    /// What phase 2's softmax is over. Default every token, as the paper.
+    pub vocabulary: Vocabulary,
     /// The contexts that the adapter learns from and must be given: those of its memory. Default
     /// steps, as the paper.
     pub contexts: Contexts,
@@ -60,7 +68,10 @@ impl Default for AdapterConfig {
             validate_every: 100,
             patience: 2,
             prefix: 0,
+            activation: Activation::Linear,
+            recall: false,
             copy: false,
+            vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
             seed: 0,
         }

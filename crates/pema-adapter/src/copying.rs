@@ -18,7 +18,6 @@
 //!
 //! All of it is one matrix `[d + 2 W + 4, r]`, whose parts [`CopyWeights`] names.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::tensor::activation::log_softmax;
@@ -26,6 +25,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
 use crate::head::Head;
+use crate::places::Places;
 use crate::random::uniform;
 
 /// `W`: tokens that are compared.
@@ -202,26 +202,4 @@ impl CopyBatch {
 fn log_sum_exp(x: Tensor<2>) -> Tensor<2> {
     let top = x.clone().detach().max_dim(1);
     (x - top.clone()).exp().sum_dim(1).log() + top
-}
-
-/// The different tokens of a batch, each with its place; place 0 is no token.
-struct Places {
-    tokens: Vec<Option<TokenId>>,
-    known: HashMap<TokenId, i32>,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { tokens: vec![None], known: HashMap::new() }
-    }
-}
-
-impl Places {
-    fn of(&mut self, token: Option<&TokenId>) -> i32 {
-        let Some(&token) = token else { return 0 };
-        *self.known.entry(token).or_insert_with(|| {
-            self.tokens.push(Some(token));
-            (self.tokens.len() - 1) as i32
-        })
-    }
 }

@@ -1,5 +1,5 @@
-//! Adapters as files: safetensors with `a`, `b_pd`, `b_rct` if there was a phase 1, and `copy` if
-//! the adapter copies.
+//! Adapters as files: safetensors with `a`, `b_pd`, `b_rct` if there was a phase 1, and what the
+//! settings have beside these ([`Extra`]).
 
 use burn::tensor::Device;
 use pema_core::align::Contexts;
@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::{AdapterConfig, ConfigError};
-use crate::copying::weight_rows;
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
+use crate::train::{Extra, Weights};
+use crate::vocabulary::{Kept, Vocabulary};
 
 /// The file's kind, in its header.
 const FORMAT: &str = "pema-adapter";
@@ -28,6 +29,7 @@ struct Document {
     alpha: f64,
     has_b_rct: bool,
     config: AdapterConfig,
+    kept: Option<Kept>,
     head: ContentHash,
     model: ContentHash,
 }
@@ -78,15 +80,16 @@ impl Adapter {
             alpha: config.alpha,
             has_b_rct: self.b_rct.is_some(),
             config,
+            kept: self.kept.clone(),
             head,
             model,
         };
-        let mut tensors = vec![("a", Matrix::read(&self.a).await?), ("b_pd", Matrix::read(&self.b_pd).await?)];
-        if let Some(b_rct) = &self.b_rct {
-            tensors.push(("b_rct", Matrix::read(b_rct).await?));
-        }
-        if let Some(copy) = &self.copy {
-            tensors.push(("copy", Matrix::read(copy).await?));
+        let Weights { a, b: b_pd, extras } = &self.weights;
+        let extras = extras.iter().map(|(extra, matrix)| (extra.name(), matrix));
+        let b_rct = self.b_rct.iter().map(|b_rct| ("b_rct", b_rct));
+        let mut tensors = Vec::new();
+        for (name, matrix) in [("a", a), ("b_pd", b_pd)].into_iter().chain(b_rct).chain(extras) {
+            tensors.push((name.to_owned(), Matrix::read(matrix).await?));
         }
         Ok(tensor_file::write(&document, tensors)?)
     }
@@ -96,24 +99,25 @@ impl Adapter {
     pub fn import(bytes: &[u8], head: &ContentHash, device: &Device) -> Result<(String, Self), ImportError> {
         let file = TensorFile::parse(bytes)?;
         let document = parse_document(&file)?;
-        let Document { name, d, rank, config, model, .. } = document;
+        let Document { name, d, rank, config, kept, model, .. } = document;
         config.validate()?;
         if d == 0 || config.rank != rank || config.alpha != document.alpha {
             let text = "d, rank or alpha disagree with its settings".to_owned();
             return Err(FileError::Document(text).into());
         }
+        if kept.is_none() != (config.vocabulary == Vocabulary::Full) {
+            return Err(FileError::Document("its vocabulary disagrees with its settings".to_owned()).into());
+        }
         if document.head != *head {
             return Err(ImportError::OtherHead { made_for: document.head, in_use: head.clone() });
         }
-        let b_rct = document.has_b_rct.then(|| file.matrix("b_rct", [rank, d])).transpose()?;
-        let copy = config.copy.then(|| file.matrix("copy", [weight_rows(d), rank])).transpose()?;
-        let adapter = Self {
-            a: file.matrix("a", [config.seen(d), rank])?.upload(device),
-            b_pd: file.matrix("b_pd", [rank, d])?.upload(device),
-            b_rct: b_rct.map(|b_rct| b_rct.upload(device)),
-            copy: copy.map(|copy| copy.upload(device)),
-            origin: AdapterOrigin { config, head: document.head, model },
-        };
+        let matrix = |name: &str, shape| Ok::<_, FileError>(file.matrix(name, shape)?.upload(device));
+        let mut weights = Weights::new(matrix("a", [config.seen(d), rank])?, matrix("b_pd", [rank, d])?);
+        for extra in Extra::of(&config) {
+            weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, rank))?);
+        }
+        let b_rct = document.has_b_rct.then(|| matrix("b_rct", [rank, d])).transpose()?;
+        let adapter = Self { weights, b_rct, kept, origin: AdapterOrigin { config, head: document.head, model } };
         Ok((name, adapter))
     }
 }

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use pema_core::id::TokenId;
 use pema_core::sampling::{Chooser, rule_out_repeats};
-use pema_core::schedule::GradualUnrolling;
+use pema_core::schedule::{GradualUnrolling, Mix};
 use pema_core::wire::frame::StepFrame;
 
-use crate::mixture::{Hidden, Mixer, NotPrivate};
+use crate::mixture::{Distributions, Hidden, Mixer, NotPrivate};
 use crate::tensor_file::ReadError;
 
 /// Where hidden states come from: a service's generation stream.
@@ -45,15 +45,18 @@ pub struct Generation<'a> {
     pub max_tokens: usize,
 }
 
-/// How long the PLM is asked for its distribution. Afterwards the adapter writes alone, from the
-/// prompt's context and what it has written, and nothing is told to the PLM's owner any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// When the PLM is asked for its distribution. Elsewhere the adapter writes alone, from the prompt's
+/// context and what it has written. The PLM's owner learns what was written before a token at which
+/// the PLM is asked. All but [`Self::Always`] need an adapter with contexts of the prompt alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Consult {
     /// At every token.
     #[default]
     Always,
-    /// At the first so many tokens. The PLM's owner learns all of these but the last. Needs an adapter with contexts of the prompt alone.
+    /// At the first so many tokens.
     First(usize),
+    /// Where the adapter's entropy is above so many nats.
+    Above(f32),
 }
 
 impl Consult {
@@ -65,13 +68,25 @@ impl Consult {
         match self {
             Self::Always => true,
             Self::First(tokens) => tokens > 1,
+            Self::Above(nats) => nats != f32::INFINITY,
         }
     }
 
+    /// Whether it is certain, before the adapter has spoken, that the PLM is asked.
     fn at(self, step: usize) -> bool {
         match self {
             Self::Always => true,
             Self::First(tokens) => step < tokens,
+            Self::Above(_) => false,
+        }
+    }
+
+    /// Whether the adapter alone, with this distribution, will do.
+    fn spares(self, alone: &Distributions) -> bool {
+        match self {
+            Self::Always => false,
+            Self::First(_) => true,
+            Self::Above(nats) => alone.entropy() <= nats,
         }
     }
 }
@@ -93,9 +108,8 @@ pub struct Chosen {
     pub p_mixture: f32,
 }
 
-/// Generates until an ending, the most tokens allowed, or until `on_token` breaks. An ending is
-/// shown to `on_token` and not sent to the stream, and neither is the last token, nor any after the
-/// last one at which the PLM is asked.
+/// Generates until an ending, the most tokens allowed, or until `on_token` breaks. Tokens are sent to
+/// the stream when the PLM is asked after them, so neither an ending nor the last token ever is.
 ///
 /// # Errors
 /// Those of the stream, [`NotPrivate`] before anything is sent when the adapter cannot do without
@@ -109,7 +123,7 @@ pub async fn generate<S: ContextStream>(
     let Generation { prompt, unrolling, consult, mut chooser, no_repeat, endings, max_tokens } = generation;
     let private = match consult {
         Consult::Always => None,
-        Consult::First(_) => Some(mixer.private()?),
+        Consult::First(_) | Consult::Above(_) => Some(mixer.private()?),
     };
     if max_tokens == 0 {
         return Ok(());
@@ -117,13 +131,25 @@ pub async fn generate<S: ContextStream>(
     let mut written = Vec::with_capacity(max_tokens);
     let first = stream.start(prompt).await?;
     let mut current = first.h.clone();
+    let mut told = 0;
     for step in 0..max_tokens {
-        let (lambda, next) = match private.filter(|_| !consult.at(step)) {
-            Some(private) => (1.0, private.distributions(&first.h, prompt, &written).await?),
+        let alone = match private.filter(|_| !consult.at(step)) {
+            Some(private) => Some(private.distributions(&first.h, prompt, &written).await?),
+            None => None,
+        };
+        let (mix, next) = match alone.filter(|alone| consult.spares(alone)) {
+            Some(alone) => {
+                stream.pause().await;
+                (Mix::ADAPTER, alone)
+            }
             None => {
-                let lambda = unrolling.as_ref().map_or(0.0, |unrolling| unrolling.lambda(step));
+                for &token in &written[told..] {
+                    current = stream.push(token).await?.h;
+                }
+                told = written.len();
+                let mix = unrolling.as_ref().map_or(Mix::PLM, |unrolling| unrolling.mix(step));
                 let hidden = Hidden { prompt: &first.h, current: &current };
-                (lambda, mixer.distributions(hidden, prompt, &written, lambda).await?)
+                (mix, mixer.distributions(hidden, prompt, &written, mix).await?)
             }
         };
         let mut allowed = next.mixture.clone();
@@ -132,16 +158,11 @@ pub async fn generate<S: ContextStream>(
         let is_end = endings.contains(&token);
         let [p_pema, p_plm, p_mixture] = next.of(token);
         let p_plm = next.plm.is_some().then_some(p_plm);
-        let flow = on_token(Chosen { token, is_end, lambda, p_pema, p_plm, p_mixture });
+        let flow = on_token(Chosen { token, is_end, lambda: mix.lambda, p_pema, p_plm, p_mixture });
         if is_end || flow.is_break() || step + 1 == max_tokens {
             break;
         }
         written.push(token);
-        if consult.at(step + 1) {
-            current = stream.push(token).await?.h;
-        } else {
-            stream.pause().await;
-        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`].
+//! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
 //!
 //! # Devices
@@ -30,6 +31,7 @@ pub mod bench;
 mod checkpoint;
 mod config;
 mod copying;
+mod encoder;
 mod export;
 mod generation;
 mod head;
@@ -38,14 +40,18 @@ mod join;
 mod local_context;
 mod memory;
 mod mixture;
+mod places;
 mod random;
+mod recall;
 mod tensor_file;
 mod train;
+mod vocabulary;
 
 pub use adapter::{Adapter, AdapterOrigin};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{AdapterConfig, ConfigError};
 pub use copying::{CopyBatch, CopyContext};
+pub use encoder::{Activation, Encoder};
 pub use export::{AdapterSummary, ExportError, ImportError};
 pub use generation::{Chosen, Consult, ContextStream, Generation, generate};
 pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
@@ -53,8 +59,10 @@ pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
 pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, PrivateMixer};
+pub use recall::RecallContext;
 pub use tensor_file::{FileError, ReadError};
 pub use train::{
-    Activity, Batch, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress, TrainError,
-    Trainer, Validation, Weights,
+    Activity, Batch, Extra, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress,
+    TrainError, Trainer, Validation, Weights,
 };
+pub use vocabulary::Vocabulary;

@@ -1,6 +1,7 @@
 //! The external memory as training reads it: rows of `h`, the target tokens that each meets, and
 //! which of these pairs is for what.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -219,6 +220,24 @@ impl<R: Rows> Memory<R> {
         self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()
     }
 
+    /// Every pair's target, validation pairs' too.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = TokenId> {
+        self.train.iter().chain(&self.valid).map(|&index| self.y[index])
+    }
+
+    /// The rows that training pairs meet, each once.
+    pub(crate) fn training_contexts(&self) -> Vec<usize> {
+        let rows: BTreeSet<u32> = self.train.iter().map(|&index| self.row_of[index]).collect();
+        rows.into_iter().map(|row| row as usize).collect()
+    }
+
+    /// `h` of these rows, row-major.
+    pub(crate) fn contexts_at(&self, rows: &[usize]) -> Result<Vec<f32>, RowsError> {
+        let mut h = Vec::new();
+        self.rows.gather(rows, &mut h)?;
+        Ok(h)
+    }
+
     /// `h [n, d]` (row-major) and `y [n]` of the pairs to learn from.
     pub fn training_rows(&self) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
         self.gather(&self.train)
@@ -227,9 +246,7 @@ impl<R: Rows> Memory<R> {
     /// `h` (row-major) and `y` of the pairs at `indices`.
     pub(crate) fn gather(&self, indices: &[usize]) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
         let rows: Vec<usize> = indices.iter().map(|&index| self.row_of[index] as usize).collect();
-        let mut h = Vec::new();
-        self.rows.gather(&rows, &mut h)?;
-        Ok((h, indices.iter().map(|&index| self.y[index]).collect()))
+        Ok((self.contexts_at(&rows)?, indices.iter().map(|&index| self.y[index]).collect()))
     }
 
     /// Names the targets and the division (not `h`, which is large and named by the service), so

@@ -4,13 +4,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use pema_core::align::Contexts;
 use pema_core::id::TokenId;
-use pema_core::schedule::{log_softmax, mix_log_probs};
+use pema_core::schedule::{Mix, log_softmax};
 
 use crate::adapter::Adapter;
 use crate::copying::CopyContext;
 use crate::head::Head;
 use crate::local_context::with_prefix;
+use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
+use crate::train::Extra;
 
 /// Turns hidden states into distributions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,13 +38,13 @@ pub struct Distributions {
     pub pema: Option<Vec<f32>>,
     /// The PLM's; absent where it was not asked.
     pub plm: Option<Vec<f32>>,
-    /// `log(lambda p_pema + (1 - lambda) p_plm)`.
+    /// The mixture's.
     pub mixture: Vec<f32>,
 }
 
 impl Mixer {
     /// A mixer on the device that head and adapter lie on. Without an adapter it gives the PLM's
-    /// distribution whatever `lambda` is.
+    /// distribution whatever the mixture is.
     pub fn new(head: Head, adapter: Option<Adapter>, device: Device) -> Self {
         Self { head, adapter, device }
     }
@@ -75,45 +77,42 @@ impl Mixer {
         hidden: Hidden<'_>,
         prompt: &[TokenId],
         written: &[TokenId],
-        lambda: f32,
+        mix: Mix,
     ) -> Result<Distributions, ReadError> {
         let h = self.upload(hidden.current);
-        let mut copying = None;
-        let rows = match self.adapter.as_ref().filter(|_| lambda > 0.0) {
-            // [2, d]: the head is read once for both.
-            Some(adapter) => {
-                let h_adapter = match adapter.origin().config.contexts {
-                    Contexts::Steps => h.clone(),
-                    Contexts::Prompt => self.upload(hidden.prompt),
-                };
-                let adapted = self.adapted(adapter, h_adapter, prompt, written);
-                copying = adapted.copying;
-                Tensor::cat(vec![h, adapted.h_pd], 0)
-            }
+        let adapted = self.adapter.as_ref().filter(|_| mix.lambda > 0.0).map(|adapter| {
+            let h = match adapter.origin().config.contexts {
+                Contexts::Steps => h.clone(),
+                Contexts::Prompt => self.upload(hidden.prompt),
+            };
+            self.adapted(adapter, h, prompt, written)
+        });
+        // [2, d]: the head is read once for both.
+        let rows = match &adapted {
+            Some(adapted) => Tensor::cat(vec![h, adapted.h_pd.clone()], 0),
             None => h,
         };
-        let logits = read_f32(self.head.logits(rows).await?).await?;
-        let mut halves = logits.chunks_exact(self.head.v()).map(log_softmax);
-        let plm = halves.next().unwrap_or_default();
-        let mut pema = halves.next();
-        if let (Some(pema), Some(copying)) = (&mut pema, copying) {
-            copy_from(prompt, &read_f32(copying).await?, pema);
-        }
-        let mixture = match &pema {
-            Some(pema) => mix_log_probs(pema, &plm, lambda),
-            None => plm.clone(),
+        let mut plm = read_f32(self.head.logits(rows).await?).await?;
+        let logits = plm.split_off(self.head.v());
+        let plm = log_softmax(&plm);
+        let Some(adapted) = adapted else {
+            return Ok(Distributions { pema: None, mixture: plm.clone(), plm: Some(plm) });
         };
-        Ok(Distributions { pema, plm: Some(plm), mixture })
+        let pema = adapted.log_probs(logits, prompt).await?;
+        Ok(Distributions { mixture: mix.log_probs(&pema, &plm), pema: Some(pema), plm: Some(plm) })
     }
 
     /// What the adapter makes of `h` `[1, d]` and the text so far.
-    fn adapted(&self, adapter: &Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted {
-        let h_seen = with_prefix(h, &self.head, adapter.origin().config.prefix, |_| written);
-        let copying = adapter.copy.as_ref().map(|copy| {
+    fn adapted<'a>(&self, adapter: &'a Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted<'a> {
+        let config = &adapter.origin().config;
+        let h_seen = with_prefix(h, &self.head, config.prefix, |_| written);
+        let recall = config.recall.then(|| RecallContext::new(&self.head, &[written]));
+        let z = adapter.z(h_seen, recall.as_ref());
+        let copying = adapter.weights.extras.get(&Extra::Copy).map(|matrix| {
             let context = CopyContext::new(&self.head, &[(prompt, written)]);
-            context.log_weights(copy, adapter.z(h_seen.clone()))
+            context.log_weights(matrix, z.clone())
         });
-        Adapted { h_pd: adapter.h_pd(h_seen), copying }
+        Adapted { adapter, h_pd: adapter.up(z), copying }
     }
 
     /// `[d] -> [1, d]` on the device.
@@ -124,11 +123,23 @@ impl Mixer {
 }
 
 /// The adapter's half of a step, on the device.
-struct Adapted {
+struct Adapted<'a> {
+    adapter: &'a Adapter,
     /// `[1, d]`.
     h_pd: Tensor<2>,
     /// `log g` and `log a`, `[1, 1 + p]`, if the adapter copies.
     copying: Option<Tensor<2>>,
+}
+
+impl Adapted<'_> {
+    /// The adapter's log-probabilities `[v]`, from the head's logits of `h_pd` `[v]`.
+    async fn log_probs(self, logits: Vec<f32>, prompt: &[TokenId]) -> Result<Vec<f32>, ReadError> {
+        let mut log_p = self.adapter.log_softmax(logits);
+        if let Some(copying) = self.copying {
+            copy_from(prompt, &read_f32(copying).await?, &mut log_p);
+        }
+        Ok(log_p)
+    }
 }
 
 /// An adapter that writes from `f(prompt)` alone.
@@ -151,11 +162,9 @@ impl PrivateMixer<'_> {
         written: &[TokenId],
     ) -> Result<Distributions, ReadError> {
         let h = self.mixer.upload(h_prompt);
-        let Adapted { h_pd, copying } = self.mixer.adapted(self.adapter, h, prompt, written);
-        let mut pema = log_softmax(&read_f32(self.mixer.head.logits(h_pd).await?).await?);
-        if let Some(copying) = copying {
-            copy_from(prompt, &read_f32(copying).await?, &mut pema);
-        }
+        let adapted = self.mixer.adapted(self.adapter, h, prompt, written);
+        let logits = read_f32(self.mixer.head.logits(adapted.h_pd.clone()).await?).await?;
+        let pema = adapted.log_probs(logits, prompt).await?;
         Ok(Distributions { mixture: pema.clone(), pema: Some(pema), plm: None })
     }
 }
@@ -187,6 +196,12 @@ fn copy_from(prompt: &[TokenId], log_weights: &[f32], log_p: &mut [f32]) {
 }
 
 impl Distributions {
+    /// The mixture's entropy in nats.
+    pub fn entropy(&self) -> f32 {
+        let term = |&log_p: &f32| if log_p == f32::NEG_INFINITY { 0.0 } else { -f64::from(log_p).exp() * f64::from(log_p) };
+        self.mixture.iter().map(term).sum::<f64>() as f32
+    }
+
     /// Probabilities of `token`: the adapter's, the PLM's (each 0 where it is absent), the mixture's.
     pub fn of(&self, token: TokenId) -> [f32; 3] {
         let p = |log_p: &[f32]| log_p.get(token.0 as usize).map_or(0.0, |x| x.exp());

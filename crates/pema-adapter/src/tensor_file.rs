@@ -58,7 +58,7 @@ pub(crate) async fn read_f32<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f3
 }
 
 /// The file's bytes, the same for the same content.
-pub(crate) fn write(document: &impl Serialize, tensors: Vec<(&'static str, Matrix)>) -> Result<Vec<u8>, FileError> {
+pub(crate) fn write(document: &impl Serialize, tensors: Vec<(String, Matrix)>) -> Result<Vec<u8>, FileError> {
     let text = serde_json::to_string(document).map_err(|e| FileError::Document(e.to_string()))?;
     let metadata = HashMap::from([(DOCUMENT_KEY.to_owned(), text)]);
     safetensors::serialize(tensors, Some(metadata)).map_err(|e| FileError::Format(e.to_string()))

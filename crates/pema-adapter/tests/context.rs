@@ -9,12 +9,14 @@ use burn::tensor::{Device, Tensor};
 use common::{assert_close, block_on, head, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
 use pema_adapter::{
-    Adapter, AdapterConfig, Checkpoint, CopyBatch, Hidden, HostRows, Memory, MemoryBuilder, Mixer, TrainError, Trainer,
+    Activation, Adapter, AdapterConfig, Batch, Checkpoint, CopyBatch, Encoder, Extra, Hidden, HostRows, Memory, MemoryBuilder,
+    Mixer, Objective, RecallContext, TrainError, Trainer, Weights,
 };
 use pema_core::align::{Contexts, Targets};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
+use pema_core::schedule::Mix;
 use pema_core::wire::PromptSpec;
 
 const V: usize = 12;
@@ -36,6 +38,14 @@ fn repeating() -> Memory<Arc<HostRows>> {
         let words = (0..6).map(|i| TokenId(1 + (pair * 7 + i * i * (pair + 3)) % 10)).collect::<Vec<_>>();
         let prompt = [&[TokenId(11)], words.as_slice(), &[TokenId(0)]].concat();
         (prompt.clone(), prompt[1..].to_vec())
+    })
+}
+
+/// Targets that end with their first token, which neither prompts nor the last tokens tell.
+fn returning() -> Memory<Arc<HostRows>> {
+    memory(Contexts::Steps, |pair| {
+        let first = TokenId(1 + pair % 5);
+        (vec![TokenId(11)], [&[first][..], &[TokenId(6); 4], &[first, TokenId(0)]].concat())
     })
 }
 
@@ -73,8 +83,12 @@ fn config(prefix: usize, copy: bool) -> AdapterConfig {
     }
 }
 
+fn returning_config(recall: bool) -> AdapterConfig {
+    AdapterConfig { recall, dropout: 0.9, prediction_epochs: 60, ..config(2, false) }
+}
+
 fn trainer(config: AdapterConfig, memory: Memory<Arc<HostRows>>) -> Trainer<Arc<HostRows>> {
-    Trainer::new(config, memory, head(V, D, 1.0, None), model(), Device::flex()).unwrap()
+    block_on(Trainer::new(config, memory, head(V, D, 1.0, None), model(), Device::flex())).unwrap()
 }
 
 fn best_validation(trainer: &mut Trainer<Arc<HostRows>>) -> f32 {
@@ -86,6 +100,20 @@ fn the_prefix_teaches_what_contexts_do_not_tell() {
     let best = |prefix| best_validation(&mut trainer(config(prefix, false), counting()));
     let (without, with) = (best(0), best(1));
     assert!(with < 0.7 * without, "{with} with the prefix, {without} without");
+}
+
+#[test]
+fn recall_teaches_what_the_last_tokens_do_not_tell() {
+    let best = |recall| best_validation(&mut trainer(returning_config(recall), returning()));
+    let (without, with) = (best(false), best(true));
+    assert!(with < 0.7 * without, "{with} with recall, {without} without");
+}
+
+#[test]
+fn an_activation_teaches_what_a_sum_cannot_tell() {
+    let best = |activation| best_validation(&mut trainer(AdapterConfig { activation, ..config(2, false) }, counting()));
+    let (linear, silu) = (best(Activation::Linear), best(Activation::Silu));
+    assert!(silu < linear, "{silu} through SiLU, {linear} through nothing");
 }
 
 #[test]
@@ -124,8 +152,40 @@ fn gradients_of_copying_agree_with_finite_differences() {
 }
 
 #[test]
+fn gradients_of_recall_agree_with_finite_differences() {
+    let (n, r, step) = (3, 4, 1e-2);
+    let head = head(V, D, 1.0, None);
+    let tokens = |ids: &[u32]| ids.iter().copied().map(TokenId).collect::<Vec<_>>();
+    // Of different lengths, one of them empty.
+    let texts = [tokens(&[9, 8, 3]), tokens(&[]), tokens(&[5, 4, 2, 5, 1])];
+    let recall = Some(RecallContext::new(&head, &texts.each_ref().map(|text| text.as_slice())));
+    let batch = Batch { recall, ..Batch::new(tensor(&noise(n * D, 1.0, 1), [n, D]), tokens(&[1, 2, 3])) };
+    let encoder = Encoder { scale: 1.0, activation: Activation::Silu };
+    let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head };
+
+    let shapes = [[D, r], [r, D], [2 * D + r + 2, r]];
+    let start = shapes.map(|[rows, columns]| noise(rows * columns, 0.5, (rows * columns) as u64));
+    let weights = |values: &[Vec<f32>; 3]| {
+        let [a, b, recall] = [0, 1, 2].map(|which| tensor(&values[which], shapes[which]));
+        Weights { extras: [(Extra::Recall, recall)].into(), ..Weights::new(a, b) }
+    };
+    let (_, Weights { a, b, mut extras }) = block_on(objective.gradients(&batch, &weights(&start))).unwrap();
+    for (which, gradient) in [a, b, extras.remove(&Extra::Recall).unwrap()].into_iter().enumerate() {
+        let at = |i: usize, by: f32| {
+            let mut moved = start.clone();
+            moved[which][i] += by;
+            f64::from(block_on(objective.losses(&batch, &weights(&moved))).unwrap().loss)
+        };
+        let expected: Vec<f64> =
+            (0..start[which].len()).map(|i| (at(i, step) - at(i, -step)) / (2.0 * f64::from(step))).collect();
+        assert_close(&values(gradient), &expected, 5e-3, &format!("matrix {which}"));
+    }
+}
+
+#[test]
 fn an_adapter_that_copies_needs_prompts() {
-    let refused = Trainer::new(config(1, true), small_memory(), head(21, 8, 1.0, None), model(), Device::flex()).unwrap_err();
+    let refused =
+        block_on(Trainer::new(config(1, true), small_memory(), head(21, 8, 1.0, None), model(), Device::flex())).unwrap_err();
     assert_eq!(refused, TrainError::NothingToCopy);
 }
 
@@ -133,7 +193,7 @@ fn an_adapter_that_copies_needs_prompts() {
 fn training_resumes_bit_for_bit() {
     // 5 steps are inside phase 1 with kappa, inside phase 2 without.
     for kappa in [0.0, 0.2] {
-        let config = AdapterConfig { kappa, ..config(2, true) };
+        let config = AdapterConfig { kappa, activation: Activation::Silu, recall: true, ..config(2, true) };
         let mut whole = trainer(config.clone(), repeating());
         train(&mut whole);
         let mut begun = trainer(config, repeating());
@@ -142,7 +202,7 @@ fn training_resumes_bit_for_bit() {
         }
         let saved = block_on(begun.checkpoint()).unwrap().into_bytes();
         let head = head(V, D, 1.0, None);
-        let mut resumed = Trainer::resume(&Checkpoint::from_bytes(saved), repeating(), head, Device::flex()).unwrap();
+        let mut resumed = block_on(Trainer::resume(&Checkpoint::from_bytes(saved), repeating(), head, Device::flex())).unwrap();
         train(&mut resumed);
         let file = |trainer: &Trainer<_>| block_on(trainer.adapter().unwrap().export("x")).unwrap();
         assert!(file(&whole) == file(&resumed), "kappa {kappa}");
@@ -163,7 +223,7 @@ fn generation_reads_the_text_so_far() {
     let mixer = mixer(trainer(config(1, false), counting()));
     let after = |token| {
         let written = [TokenId(7), TokenId(token)];
-        let next = block_on(mixer.distributions(NOTHING, &[TokenId(11)], &written, 1.0)).unwrap();
+        let next = block_on(mixer.distributions(NOTHING, &[TokenId(11)], &written, Mix::ADAPTER)).unwrap();
         next.of(TokenId(token + 1))[0]
     };
     for token in 2..6 {
@@ -172,11 +232,22 @@ fn generation_reads_the_text_so_far() {
 }
 
 #[test]
+fn generation_recalls_the_text_so_far() {
+    let mixer = mixer(trainer(returning_config(true), returning()));
+    for first in 1..6 {
+        let written = [first, 6, 6, 6, 6].map(TokenId);
+        let next = block_on(mixer.distributions(NOTHING, &[TokenId(11)], &written, Mix::ADAPTER)).unwrap();
+        let likeliest = (1..6).max_by(|a, b| next.of(TokenId(*a))[0].total_cmp(&next.of(TokenId(*b))[0]));
+        assert_eq!(likeliest, Some(first));
+    }
+}
+
+#[test]
 fn generation_copies_from_the_prompt() {
     let mixer = mixer(trainer(config(1, true), repeating()));
     let prompt = [11, 4, 9, 2, 6, 1, 0].map(TokenId);
     for at in 1..5 {
-        let next = block_on(mixer.distributions(NOTHING, &prompt, &prompt[1..=at], 1.0)).unwrap();
+        let next = block_on(mixer.distributions(NOTHING, &prompt, &prompt[1..=at], Mix::ADAPTER)).unwrap();
         let pema = next.pema.as_ref().unwrap();
         let mass: f32 = pema.iter().map(|log_p| log_p.exp()).sum();
         assert!((mass - 1.0).abs() < 1e-4, "{mass}");

@@ -118,7 +118,7 @@ proptest! {
             let _ = import(&damaged);
             let _ = Head::from_safetensors(&damaged, 1.0, None, &Device::flex());
             let (memory, head) = (small_memory(), head(21, 8, 1.0, None));
-            if let Ok(mut trainer) = Trainer::resume(&Checkpoint::from_bytes(damaged), memory, head, Device::flex()) {
+            if let Ok(mut trainer) = block_on(Trainer::resume(&Checkpoint::from_bytes(damaged), memory, head, Device::flex())) {
                 let _ = block_on(trainer.step());
             }
         }
@@ -134,7 +134,7 @@ proptest! {
             block_on(trainer.step()).unwrap();
         }
         let checkpoint = block_on(trainer.checkpoint()).unwrap();
-        let resumed = Trainer::resume(&checkpoint, small_memory(), head(21, 8, 1.0, None), Device::flex()).unwrap();
+        let resumed = block_on(Trainer::resume(&checkpoint, small_memory(), head(21, 8, 1.0, None), Device::flex())).unwrap();
         prop_assert_eq!(block_on(resumed.checkpoint()).unwrap(), checkpoint);
     }
 }

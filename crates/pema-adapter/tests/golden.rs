@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 1e-5;
 #[test]
 fn golden_losses_of_every_step_of_both_phases() {
     for golden in Golden::all() {
-        let progress = train(&mut golden.trainer(&Device::flex()));
+        let progress = train(&mut block_on(golden.trainer(&Device::flex())));
         for (phase, name) in [(Phase::Reconstruction, "/phase1_loss"), (Phase::Prediction, "/phase2_loss")] {
             let losses: Vec<f32> = progress.iter().filter(|p| p.phase == phase).map(|p| p.loss).collect();
             let what = format!("{}{name}", golden.name);

@@ -91,7 +91,7 @@ fn a_spread_head_has_the_losses_gradients_and_logits_of_one() {
 #[test]
 fn training_on_a_spread_head_takes_the_same_course() {
     let courses = heads(21, 8, 1.0, None, Here::new(2)).map(|head| {
-        let mut trainer = Trainer::new(small_config(), small_memory(), head, model(), Device::flex()).unwrap();
+        let mut trainer = block_on(Trainer::new(small_config(), small_memory(), head, model(), Device::flex())).unwrap();
         train(&mut trainer).iter().map(|progress| progress.loss).collect::<Vec<_>>()
     });
     let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();

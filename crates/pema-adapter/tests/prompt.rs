@@ -81,7 +81,7 @@ fn config() -> AdapterConfig {
 }
 
 fn trainer(config: AdapterConfig) -> Trainer<Arc<HostRows>> {
-    Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex()).unwrap()
+    block_on(Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex())).unwrap()
 }
 
 /// A finished training's adapter, by way of its file.
@@ -119,7 +119,7 @@ fn a_memory_without_a_row_for_every_prompt_is_refused() {
 #[test]
 fn settings_for_other_contexts_are_refused() {
     let config = AdapterConfig { contexts: Contexts::Steps, ..config() };
-    let refused = Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex()).unwrap_err();
+    let refused = block_on(Trainer::new(config, memory(), head(V, D, 1.0, None), model(), Device::flex())).unwrap_err();
     assert_eq!(refused, TrainError::OtherContexts { asked: Contexts::Steps, held: Contexts::Prompt });
 }
 
@@ -141,7 +141,7 @@ fn training_resumes_bit_for_bit() {
         }
         let saved = block_on(begun.checkpoint()).unwrap().into_bytes();
         let mut resumed =
-            Trainer::resume(&Checkpoint::from_bytes(saved), memory(), head(V, D, 1.0, None), Device::flex()).unwrap();
+            block_on(Trainer::resume(&Checkpoint::from_bytes(saved), memory(), head(V, D, 1.0, None), Device::flex())).unwrap();
         train(&mut resumed);
         let file = |trainer: &Trainer<_>| block_on(trainer.adapter().unwrap().export("x")).unwrap();
         assert!(file(&whole) == file(&resumed), "{steps} steps");
@@ -233,7 +233,7 @@ fn an_adapter_learns_from_the_prompts_row_and_writes_without_telling() {
         assert!(tokens[1] == TokenId(first + 1) || tokens[1] == EOS, "{chosen:?}");
         assert!(chosen.iter().all(|chosen| chosen.lambda == 1.0 && chosen.p_plm.is_none()));
         assert_eq!(owner.told, [TokenId(11)]);
-        assert_eq!(owner.pauses, chosen.len() - 1);
+        assert_eq!(owner.pauses, chosen.len());
     }
 }
 
@@ -269,6 +269,27 @@ fn a_plm_that_is_asked_for_the_first_tokens_learns_all_of_them_but_the_last() {
 }
 
 #[test]
+fn a_plm_that_is_asked_where_the_adapter_is_unsure_learns_what_was_written_before() {
+    let mixer = mixer(config());
+    let at = |nats| {
+        let mut owner = Owner::new(1);
+        let chosen = write(&mut owner, &mixer, Consult::Above(nats), 3).unwrap();
+        let asked: Vec<bool> = chosen.iter().map(|chosen| chosen.p_plm.is_some()).collect();
+        let last = asked.iter().rposition(|asked| *asked).unwrap_or(0);
+        let written: Vec<TokenId> = chosen.iter().map(|chosen| chosen.token).collect();
+        assert_eq!(owner.told[1..], written[..last], "above {nats}");
+        asked
+    };
+    // ln 12 is the most that 12 tokens can have.
+    assert_eq!(at(2.5), [false; 3]);
+    assert_eq!(at(-1.0), [true; 3]);
+    // Somewhere between its surest and its least sure token.
+    let some = (1..250).map(|i| at(i as f32 / 100.0)).find(|asked| asked.contains(&true) && asked.contains(&false));
+    assert!(some.is_some());
+    assert!(!Consult::Above(f32::INFINITY).tells() && Consult::Above(2.0).tells());
+}
+
+#[test]
 fn what_cannot_be_private_is_refused_before_anything_is_sent() {
     let plain = Mixer::new(head(V, D, 1.0, None), None, Device::flex());
     let mut owner = Owner::new(0);
@@ -276,7 +297,7 @@ fn what_cannot_be_private_is_refused_before_anything_is_sent() {
 
     let rows = HostRows::new(D, noise(4 * D, 1.0, 3)).unwrap();
     let steps = Memory::new(rows, vec![TokenId(1); 4], (0..4).collect(), Vec::new()).unwrap();
-    let mut trainer = Trainer::new(small_config(), steps, head(V, D, 1.0, None), model(), Device::flex()).unwrap();
+    let mut trainer = block_on(Trainer::new(small_config(), steps, head(V, D, 1.0, None), model(), Device::flex())).unwrap();
     train(&mut trainer);
     let mixer = Mixer::new(head(V, D, 1.0, None), trainer.adapter(), Device::flex());
     assert_eq!(write(&mut owner, &mixer, Consult::First(1), 3), Err(Failure::NotPrivate(NotPrivate::OfSteps)));

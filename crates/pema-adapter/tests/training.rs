@@ -15,7 +15,7 @@ fn bytes(trainer: &Trainer<HostRows<f32>>) -> Vec<u8> {
 
 fn resume(bytes: Vec<u8>) -> Trainer<HostRows<f32>> {
     let head = head(21, 8, 1.0, None);
-    Trainer::resume(&Checkpoint::from_bytes(bytes), small_memory(), head, Device::flex()).unwrap()
+    block_on(Trainer::resume(&Checkpoint::from_bytes(bytes), small_memory(), head, Device::flex())).unwrap()
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn without_kappa_there_is_no_reconstruction_phase() {
 fn without_validation_rows_every_epoch_is_trained() {
     let rows = HostRows::new(8, common::noise(20 * 8, 1.0, 3)).unwrap();
     let memory = Memory::new(rows, vec![TokenId(3); 20], (0..20).collect(), vec![]).unwrap();
-    let mut trainer = Trainer::new(small_config(), memory, head(21, 8, 1.0, None), model(), Device::flex()).unwrap();
+    let mut trainer = block_on(Trainer::new(small_config(), memory, head(21, 8, 1.0, None), model(), Device::flex())).unwrap();
     let progress = train(&mut trainer);
     assert_eq!(progress.len(), 3 * 2 + 3 * 3);
     assert!(progress.iter().all(|p| p.validation.is_none()));
@@ -99,7 +99,7 @@ fn without_validation_rows_every_epoch_is_trained() {
 
 #[test]
 fn training_that_cannot_work_is_refused_before_its_first_step() {
-    let new = |config, memory, head| Trainer::new(config, memory, head, model(), Device::flex()).unwrap_err();
+    let new = |config, memory, head| block_on(Trainer::new(config, memory, head, model(), Device::flex())).unwrap_err();
     let config = AdapterConfig { dropout: 1.0, ..small_config() };
     let refused = ConfigError::NotAShare { name: "dropout", value: 1.0 };
     assert_eq!(new(config, small_memory(), head(21, 8, 1.0, None)), refused.into());
@@ -128,7 +128,7 @@ fn a_checkpoint_is_refused_with_another_head_or_memory() {
     let mut trainer = small_trainer(small_config());
     block_on(trainer.step()).unwrap();
     let checkpoint = block_on(trainer.checkpoint()).unwrap();
-    let resume = |memory, head| Trainer::resume(&checkpoint, memory, head, Device::flex()).unwrap_err();
+    let resume = |memory, head| block_on(Trainer::resume(&checkpoint, memory, head, Device::flex())).unwrap_err();
     let other_head = head(22, 8, 1.0, None);
     assert!(matches!(resume(small_memory(), other_head), CheckpointError::OtherHead { .. }));
     let rows = HostRows::new(8, common::noise(40 * 8, 1.0, 3)).unwrap();

@@ -6,13 +6,16 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use pema_adapter::{Adapter, Consult, Mixer};
-use pema_core::{metrics, schedule::Schedule};
+use pema_core::{
+    metrics,
+    schedule::{Mixing, Schedule},
+};
 
 use crate::{
     client::{Client, ServiceArgs},
     folder::{Folder, read},
     pairs::FormatArgs,
-    writer::{Mixture, TextArgs, Writer},
+    writer::{Form, Mixture, TextArgs, Writer},
 };
 
 /// With what to generate.
@@ -28,6 +31,10 @@ pub struct MixtureArgs {
     adapter: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
+    /// How the two distributions become one: their weighted mean, as in the paper, or their weighted
+    /// geometric mean.
+    #[arg(long, value_enum, default_value_t = MixingArg::Arithmetic)]
+    mixing: MixingArg,
     /// How the adapter's weight falls with the steps.
     #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
     schedule: ScheduleArg,
@@ -43,14 +50,19 @@ pub struct MixtureArgs {
     /// Ask the model at the first so many tokens alone, which tells it all of these but the last.
     #[arg(long)]
     consult: Option<usize>,
+    /// Ask the model where the adapter's entropy is above so many nats, which tells it all that was
+    /// written before.
+    #[arg(long, value_name = "NATS", conflicts_with_all = ["private", "consult"])]
+    consult_above: Option<f32>,
 }
 
 impl MixtureArgs {
     fn consult(&self) -> Consult {
-        match (self.private, self.consult) {
-            (true, _) => Consult::NEVER,
-            (false, Some(tokens)) => Consult::First(tokens),
-            (false, None) => Consult::Always,
+        match (self.private, self.consult, self.consult_above) {
+            (true, ..) => Consult::NEVER,
+            (_, Some(tokens), _) => Consult::First(tokens),
+            (.., Some(nats)) => Consult::Above(nats),
+            (false, None, None) => Consult::Always,
         }
     }
 
@@ -58,6 +70,13 @@ impl MixtureArgs {
     fn compares(&self) -> bool {
         self.consult() == Consult::Always
     }
+}
+
+/// See [`Mixing`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MixingArg {
+    Arithmetic,
+    Geometric,
 }
 
 /// See [`Schedule`].
@@ -164,7 +183,11 @@ impl Session {
             ScheduleArg::Quadratic => Schedule::Quadratic,
             ScheduleArg::Constant => Schedule::Constant,
         };
-        let mixture = Mixture { schedule, lambda_max: args.lambda_max };
+        let mixing = match args.mixing {
+            MixingArg::Arithmetic => Mixing::Arithmetic,
+            MixingArg::Geometric => Mixing::Geometric,
+        };
+        let mixture = Mixture { form: Form { mixing, schedule }, lambda_max: args.lambda_max };
         Ok(writer.write(input, &self.mixer, Some(mixture), args.consult())?.text)
     }
 }

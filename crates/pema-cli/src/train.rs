@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
     let config = AdapterConfig { contexts: memory.contexts(), ..config };
     println!("{} pairs of a row and a target token to learn from, {} to validate on", memory.train().len(), memory.valid().len());
     let head = folder.head(&device)?;
-    let mut trainer = Trainer::new(config, memory, head, folder.card.model.clone(), device)?;
+    let mut trainer = block_on(Trainer::new(config, memory, head, folder.card.model.clone(), device))?;
     let began = Instant::now();
     while !trainer.is_done() {
         report(&block_on(trainer.step())?, began);

@@ -1,6 +1,6 @@
 //! Writing: a greedy text from the mixture, or from the model alone.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use anyhow::Result;
 use futures::executor::block_on;
@@ -10,19 +10,55 @@ use pema_core::{
     id::TokenId,
     prepare::prompt_tokens,
     sampling::Chooser,
-    schedule::{GradualUnrolling, Schedule},
+    schedule::{GradualUnrolling, Mixing, Schedule, ScheduleError},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{client::Stream, folder::Folder};
 
+/// A mixture but for its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Form {
+    /// How two distributions become one.
+    #[serde(default)]
+    pub mixing: Mixing,
+    /// How the adapter's weight falls with the steps.
+    pub schedule: Schedule,
+}
+
 /// How the adapter is mixed with the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mixture {
-    /// How the adapter's weight falls with the steps.
-    pub schedule: Schedule,
-    /// Its weight at the first step, in `[0, 1]`.
+    /// All but the weight.
+    #[serde(flatten)]
+    pub form: Form,
+    /// The adapter's weight at the first step, in `[0, 1]`.
     pub lambda_max: f32,
+}
+
+impl Form {
+    /// The paper's way of mixing.
+    pub const fn arithmetic(schedule: Schedule) -> Self {
+        Self { mixing: Mixing::Arithmetic, schedule }
+    }
+}
+
+impl Mixture {
+    /// The weight over the steps, for a source of so many tokens.
+    pub fn unrolling(self, source_len: u32) -> Result<GradualUnrolling, ScheduleError> {
+        let Form { mixing, schedule } = self.form;
+        Ok(GradualUnrolling::new(schedule, self.lambda_max, source_len)?.with_mixing(mixing))
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.mixing, self.schedule) {
+            (Mixing::Arithmetic, schedule) => schedule.fmt(f),
+            (mixing, Schedule::Constant) => mixing.fmt(f),
+            (mixing, schedule) => write!(f, "{mixing} {schedule}"),
+        }
+    }
 }
 
 /// Bounds on a text.
@@ -62,7 +98,7 @@ impl Writer<'_> {
     pub fn write(&mut self, input: &str, mixer: &Mixer, mixture: Option<Mixture>, consult: Consult) -> Result<Written> {
         let Folder { tokenizer, card, .. } = self.folder;
         let source_len = tokenizer.encode(input)?.len() as u32;
-        let unrolling = mixture.map(|mixture| GradualUnrolling::new(mixture.schedule, mixture.lambda_max, source_len));
+        let unrolling = mixture.map(|mixture| mixture.unrolling(source_len));
         let prompt = prompt_tokens(input, "the input", &self.template, tokenizer, card)?;
         let generation = Generation {
             prompt: &prompt,

@@ -70,7 +70,7 @@ fn every_method_is_measured_on_one_memory() {
 
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
     let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4}"#];
-    let texts = ["--texts=constant,linear", "--max-tokens", "4"];
+    let texts = ["--texts=constant,geometric", "--max-tokens", "4"];
     let sweeps =
         ["--sweep", "rank=4,8", "--sweep", "kappa=0,0.4", "--sweep", "memory=0.5,1", "--sweep-methods", "pema", "--jobs", "2"];
     let measure = [&measure[..], &pairs, &how, &texts, &sweeps].concat();
@@ -78,7 +78,7 @@ fn every_method_is_measured_on_one_memory() {
     let first = report(&out);
     let rows = first["rows"].as_array().unwrap();
     let methods: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(methods.len(), 2 + 3 * 6, "{methods:?}");
+    assert_eq!(methods.len(), 2 + 4 * 8, "{methods:?}");
     let perplexity = |row: &Value| row["perplexity"]["value"].as_f64().unwrap();
     assert_eq!(methods[0], "plm");
     assert!((perplexity(&rows[0]) / PLM_PERPLEXITY - 1.0).abs() < 0.02, "{}", rows[0]["perplexity"]);
@@ -90,14 +90,15 @@ fn every_method_is_measured_on_one_memory() {
         let trains = !matches!(row["method"].as_str(), Some("plm" | "knn"));
         assert_eq!(row["costs"]["training_seconds"].as_f64().is_some(), trains, "{row}");
         assert_eq!(row["costs"]["bytes_sent"].as_u64() > Some(0), row["method"] != "plm", "{row}");
-        let writes = row["method"] != "knn" && row["mixture"]["schedule"] != "quadratic";
+        let is_constant = row["mixture"].is_null() || row["mixture"]["schedule"] == "constant";
+        let writes = row["method"] != "knn" && is_constant;
         assert_eq!(row["texts"]["outputs"].as_array().map(Vec::len), writes.then_some(3), "{row}");
         let method = row["method"].as_str().unwrap();
         assert!(row["command"].as_str().unwrap().contains(method), "{row}");
     }
     assert_eq!(rows.last().unwrap()["settings"]["prefix"], 4);
-    let swept = rows.iter().filter(|row| row["grid"].as_array().unwrap().len() == 33).count();
-    assert_eq!(swept, 7);
+    let cells = rows.iter().map(|row| row["grid"].as_array().unwrap().len());
+    assert_eq!(cells.filter(|cells| *cells > 0).collect::<Vec<_>>(), [&[33][..], &[44; 8]].concat());
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
     assert!(rows.iter().all(|row| html.contains(&format!("id=\"{}\"", row["id"].as_str().unwrap()))));
@@ -170,7 +171,7 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
     let (of_prompts, of_steps) = (adapter("prompt"), adapter("steps"));
     let both = write(&of_prompts, &[]).unwrap();
     assert!(both.contains("PLM:") && both.contains("mixture:"), "{both}");
-    for how in [&["--private"][..], &["--consult", "2"]] {
+    for how in [&["--private"][..], &["--consult", "2"], &["--consult-above", "3"]] {
         let alone = write(&of_prompts, how).unwrap();
         assert!(!alone.contains("PLM:") && alone.contains("mixture:"), "{alone}");
         let refused = write(&of_steps, how).unwrap_err();
@@ -183,7 +184,7 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
     pema(&[&measure[..], &how, &at_service, &pairs].concat()).unwrap();
     let report = report(Path::new(&out));
     assert_eq!((report["contexts"].as_str(), report["memory_rows"].as_u64()), (Some("prompt"), Some(8)));
-    assert_eq!(report["rows"].as_array().unwrap().len(), 2 + 2 * 3);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 2 + 2 * 4);
     let markdown = std::fs::read_to_string(Path::new(&out).join("report.md")).unwrap();
     assert!(markdown.contains("contexts of the prompt alone, 8 rows"), "{markdown}");
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use pema_adapter::{Chosen, Consult, Generation, Mixer};
 use pema_core::{
     sampling::{Chooser, Sampling},
-    schedule::{GradualUnrolling, Schedule},
+    schedule::{GradualUnrolling, Mixing, Schedule},
     text::{StreamDecoder, Tokenizer},
     wire::ModelCard,
 };
@@ -16,7 +16,7 @@ use crate::{
     data::Data,
     error::TabError,
     page::Page,
-    protocol::{Decoding, Event, Mixing, ScheduleKind, StepToken, Variant},
+    protocol::{Asking, Decoding, Event, MixingKind, Mixture, ScheduleKind, StepToken, Variant},
     session::State,
     stream::GenerationStream,
 };
@@ -124,19 +124,27 @@ impl<'a> Generator<'a> {
     }
 
     fn unrolling(&self, input: &str) -> Result<GradualUnrolling, TabError> {
-        let Mixing { schedule, lambda_max } = self.decoding.mixing;
+        let Mixture { mixing, schedule, lambda_max } = self.decoding.mixture;
+        let mixing = match mixing {
+            MixingKind::Arithmetic => Mixing::Arithmetic,
+            MixingKind::Geometric => Mixing::Geometric,
+        };
         let schedule = match schedule {
             ScheduleKind::Linear => Schedule::Linear,
             ScheduleKind::Quadratic => Schedule::Quadratic,
             ScheduleKind::Constant => Schedule::Constant,
         };
         let source = self.tokenizer.encode(input)?;
-        Ok(GradualUnrolling::new(schedule, lambda_max, source.len() as u32)?)
+        Ok(GradualUnrolling::new(schedule, lambda_max, source.len() as u32)?.with_mixing(mixing))
     }
 }
 
 fn consult(decoding: &Decoding) -> Consult {
-    decoding.consult.map_or(Consult::Always, |tokens| Consult::First(tokens as usize))
+    match decoding.consult {
+        None => Consult::Always,
+        Some(Asking::First(tokens)) => Consult::First(tokens as usize),
+        Some(Asking::Above(nats)) => Consult::Above(nats),
+    }
 }
 
 impl From<crate::protocol::Sampling> for Sampling {

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pema_adapter::{Activity, AdapterConfig, Checkpoint, HostRows, Phase as TrainingPhase, Progress, Trainer};
+use pema_adapter::{
+    Activation, Activity, AdapterConfig, Checkpoint, HostRows, Phase as TrainingPhase, Progress, Trainer, Vocabulary,
+};
 use pema_core::{id::ContentHash, wire::ModelCard};
 use serde::{Deserialize, Serialize};
 
@@ -118,15 +120,18 @@ async fn open_trainer(
     match stopped {
         None => {
             let config = AdapterConfig { contexts: rows.contexts(), ..config(&settings) };
-            let trainer = Trainer::new(config, rows, head, card.model.clone(), device)?;
+            let trainer = Trainer::new(config, rows, head, card.model.clone(), device).await?;
             Ok((settings, trainer))
         }
         Some(StoppedRun { run, checkpoint }) => {
-            let trainer = Trainer::resume(&Checkpoint::from_bytes(checkpoint), rows, head, device)?;
+            let trainer = Trainer::resume(&Checkpoint::from_bytes(checkpoint), rows, head, device).await?;
             Ok((run.settings, trainer))
         }
     }
 }
+
+/// Of each context, tokens that a short vocabulary keeps beside those of targets.
+const LIKELIEST_KEPT: usize = 8;
 
 /// The settings but for the contexts, which are the memory's.
 fn config(settings: &TrainSettings) -> AdapterConfig {
@@ -143,7 +148,10 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         validate_every: settings.validate_every as usize,
         patience: settings.patience as usize,
         prefix: settings.prefix as usize,
+        activation: if settings.silu { Activation::Silu } else { Activation::Linear },
+        recall: settings.recall,
         copy: settings.copy,
+        vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
         seed: settings.seed.into(),
         ..AdapterConfig::default()
     }

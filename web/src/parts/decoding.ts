@@ -1,5 +1,5 @@
 import { el, show, write } from '../dom';
-import type { Decoding, ScheduleKind } from '../protocol';
+import type { Asking, Decoding, MixingKind, ScheduleKind } from '../protocol';
 import { choiceField, labelled, numberField } from './fields';
 
 const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
@@ -8,15 +8,25 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'constant', title: 'Constant' },
 ];
 
+const MIXINGS: readonly { value: MixingKind; title: string }[] = [
+  { value: 'arithmetic', title: 'mean' },
+  { value: 'geometric', title: 'geometric mean' },
+];
+
 /** When the model is asked. */
 const ASKING = [
   { value: 'always', title: 'at every token' },
   { value: 'private', title: 'once: private' },
+  { value: 'unsure', title: 'when unsure' },
 ] as const;
 
-const PRIVATE_NOTE =
-  'Private: the model gives its context of the prompt once and then hears nothing; your adapter writes alone, in this tab. ' +
-  'The first tokens may still be mixed with the model’s; its owner learns all of these but the last.';
+const NOTES: Readonly<Record<string, string>> = {
+  private:
+    'Private: the model gives its context of the prompt once and then hears nothing; your adapter writes alone, in this tab. ' +
+    'The first tokens may still be mixed with the model’s; its owner learns all of these but the last.',
+  unsure:
+    'Your adapter writes alone until its own choice is unsure; then the model is asked, and its owner learns everything that was written before.',
+};
 
 interface DecodingForm {
   readonly element: HTMLElement;
@@ -34,16 +44,22 @@ export function decodingForm(onChange: () => void): DecodingForm {
     value: 0, min: 0, max: 4096, step: 1, test: 'consult', hint: 'With 0 or 1, no generated token leaves this tab',
   });
   mixed.control.addEventListener('input', onChange);
-  const privateNote = el('p', { class: 'note' }, PRIVATE_NOTE);
+  const entropy = numberField('Unsure above, nats', {
+    value: 3, min: 0, step: 'any', test: 'consult-above', hint: 'Entropy of the adapter’s next token; 0 is certain',
+  });
+  const askingNote = el('p', { class: 'note' });
   const asking = choiceField('The model is asked', 'asking', ASKING, () => refresh());
   asking.select('always');
   const isPrivate = (): boolean => asking.value() === 'private';
   const refresh = (): void => {
     show(mixed.element, isPrivate());
-    show(privateNote, isPrivate());
+    show(entropy.element, asking.value() === 'unsure');
+    write(askingNote, NOTES[asking.value()] ?? '');
     onChange();
   };
 
+  const mixing = choiceField('The two are mixed by their', 'mixing', MIXINGS, () => undefined);
+  mixing.select('arithmetic');
   const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
 
@@ -70,7 +86,7 @@ export function decodingForm(onChange: () => void): DecodingForm {
   mode.select('greedy');
   show(sampling, false);
 
-  const askingRow = el('div', { class: 'stack', test: 'private-offer' }, el('div', { class: 'row' }, asking.element, mixed.element), privateNote);
+  const askingRow = el('div', { class: 'stack', test: 'private-offer' }, el('div', { class: 'row' }, asking.element, mixed.element, entropy.element), askingNote);
   const offerPrivate = (offered: boolean): void => {
     show(askingRow, offered);
     if (!offered) asking.select('always');
@@ -78,18 +94,27 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
   const element = el('div', { class: 'stack' },
     askingRow,
-    el('div', { class: 'row' }, schedule.element, slider.element),
+    el('div', { class: 'row' }, mixing.element, schedule.element, slider.element),
     el('div', { class: 'row' }, mode.element, maxTokens.element, noRepeat.element),
     sampling,
   );
 
+  const consult = (): Asking | undefined => {
+    if (isPrivate()) return { first: mixed.control.valueAsNumber };
+    return asking.value() === 'unsure' ? { above: entropy.control.valueAsNumber } : undefined;
+  };
   const read = (): Decoding | undefined => {
     const sampled = mode.value() === 'sampled';
-    const used = [maxTokens, noRepeat, ...(isPrivate() ? [mixed] : []), ...(sampled ? [temperature, topK, topP, seed] : [])];
+    const asked = { always: [], private: [mixed], unsure: [entropy] }[asking.value()] ?? [];
+    const used = [maxTokens, noRepeat, ...asked, ...(sampled ? [temperature, topK, topP, seed] : [])];
     if (!used.every(({ control }) => control.reportValidity())) return undefined;
     return {
-      mixing: { schedule: schedule.value() as ScheduleKind, lambdaMax: slider.control.valueAsNumber },
-      consult: isPrivate() ? mixed.control.valueAsNumber : undefined,
+      mixture: {
+        mixing: mixing.value() as MixingKind,
+        schedule: schedule.value() as ScheduleKind,
+        lambdaMax: slider.control.valueAsNumber,
+      },
+      consult: consult(),
       sampling: sampled
         ? {
             temperature: temperature.control.valueAsNumber,

@@ -3,7 +3,8 @@ import { DEFAULT_PRESET, PRESETS } from '../presets';
 import type { TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
-type Numeric = Exclude<keyof TrainSettings, 'name' | 'copy'>;
+type Flag = 'silu' | 'recall' | 'copy' | 'shortVocabulary';
+type Numeric = Exclude<keyof TrainSettings, 'name' | Flag>;
 
 interface Field {
   readonly key: Numeric;
@@ -26,14 +27,21 @@ const FIELDS: readonly Field[] = [
   { key: 'jointEpochs', label: 'Epochs, phase 2', hint: 'At most', min: 1, step: 1 },
   { key: 'validateEvery', label: 'Validate every', hint: 'Steps; the last one too', min: 1, step: 1 },
   { key: 'patience', label: 'Patience', hint: 'Worse validations before a phase ends', min: 1, step: 1 },
-  { key: 'prefix', label: 'Local context', hint: 'Tokens written so far that the adapter sees', min: 0, max: 8, step: 1 },
+  { key: 'prefix', label: 'Last tokens', hint: 'Of the text so far, each seen in its place', min: 0, max: 8, step: 1 },
   { key: 'seed', label: 'Seed', hint: 'Decides weights, order and dropout', min: 0, step: 1 },
+];
+
+const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
+  { key: 'silu', label: 'SiLU', hint: 'The bottleneck is not linear' },
+  { key: 'recall', label: 'Recall', hint: 'The adapter attends over all of the text so far' },
+  { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
+  { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
 ];
 
 /** Presets, and every setting to be changed by hand. */
 export function settingsForm(): { element: HTMLElement; read: () => TrainSettings | undefined } {
   const note = el('p', { class: 'note' });
-  const copy = checkField('Copying', { test: 'setting-copy', hint: 'The adapter may copy words of the prompt' });
+  const flags = new Map<Flag, HTMLInputElement>();
   const inputs = new Map<Numeric, HTMLInputElement>();
 
   const apply = (id: string): void => {
@@ -41,7 +49,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     if (!preset) return;
     note.textContent = preset.note;
     for (const [key, input] of inputs) input.value = String(preset.settings[key]);
-    copy.control.checked = preset.settings.copy;
+    for (const [key, flag] of flags) flag.checked = preset.settings[key];
   };
   const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
   const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
@@ -51,7 +59,11 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     inputs.set(key, field.control);
     grid.append(field.element);
   }
-  grid.append(copy.element);
+  for (const { key, label, hint } of FLAGS) {
+    const field = checkField(label, { test: `setting-${key}`, hint });
+    flags.set(key, field.control);
+    grid.append(field.element);
+  }
   grid.addEventListener('input', () => {
     presets.select(undefined);
     note.textContent = 'Settings of your own.';
@@ -70,6 +82,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       return undefined;
     }
     const value = (key: Numeric): number => inputs.get(key)?.valueAsNumber ?? 0;
+    const chosen = (key: Flag): boolean => flags.get(key)?.checked ?? false;
     return {
       name: name.control.value.trim() || 'Adapter',
       rank: value('rank'),
@@ -84,7 +97,10 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       validateEvery: value('validateEvery'),
       patience: value('patience'),
       prefix: value('prefix'),
-      copy: copy.control.checked,
+      silu: chosen('silu'),
+      recall: chosen('recall'),
+      copy: chosen('copy'),
+      shortVocabulary: chosen('shortVocabulary'),
       seed: value('seed'),
     };
   };

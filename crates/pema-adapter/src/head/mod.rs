@@ -21,7 +21,7 @@ use self::packed::PackedHead;
 use self::plain::PlainHead;
 use self::pooled::PooledHead;
 pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
-use crate::tensor_file::{FileError, ReadError, TensorFile, floats};
+use crate::tensor_file::{FileError, ReadError, TensorFile, floats, read_f32};
 
 /// The head's tensor in its safetensors file.
 pub(crate) const HEAD_TENSOR: &str = "w_hd";
@@ -148,6 +148,16 @@ impl Head {
         })
     }
 
+    /// The head of these tokens alone, each less than `v`, in this order; at least one. On a CPU one
+    /// worker holds it, as it is small.
+    pub(crate) async fn subset(&self, tokens: &[TokenId], device: &Device) -> Result<Self, HeadError> {
+        let (shape, logits) = ([tokens.len(), self.d], self.weights.logit_shape());
+        let rows = read_f32(self.weights.rows_of(tokens)).await?;
+        let weights =
+            Weights::upload(shape, logits, device, |block| Ok(rows[block.start * self.d..block.end * self.d].to_vec()))?;
+        Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), ..*self })
+    }
+
     /// The cross-entropies `[n, 1]` of `h [n, d]` at `y` and, if wanted, the gradient of each with
     /// respect to its row, `[n, d]`. Every target must be less than `v`, `n` at least 1.
     pub(crate) async fn losses(
@@ -169,12 +179,7 @@ impl Head {
         let rows: Vec<TokenId> = tokens.iter().map(|token| token.unwrap_or_default()).collect();
         let scale = |token: &Option<TokenId>| if token.is_some() { self.embedding_scale } else { 0.0 };
         let scales = TensorData::new(tokens.iter().map(scale).collect::<Vec<_>>(), [tokens.len(), 1]);
-        let rows = match &self.weights {
-            Weights::Plain(head) => head.rows_of(&rows),
-            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-            Weights::Packed(head) => head.rows_of(&rows),
-            Weights::Pooled(head) => head.rows_of(&rows),
-        };
+        let rows = self.weights.rows_of(&rows);
         let scales = Tensor::<2>::from_data(scales, &rows.device());
         rows * scales
     }
@@ -192,6 +197,25 @@ impl Weights {
             return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
         }
         Ok(Self::Plain(PlainHead::upload(shape, logits, device, read)?))
+    }
+
+    /// `W_hd[tokens]`: `[n, d]`. Every token must be less than `v`.
+    fn rows_of(&self, tokens: &[TokenId]) -> Tensor<2> {
+        match self {
+            Self::Plain(head) => head.rows_of(tokens),
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Self::Packed(head) => head.rows_of(tokens),
+            Self::Pooled(head) => head.rows_of(tokens),
+        }
+    }
+
+    fn logit_shape(&self) -> LogitShape {
+        match self {
+            Self::Plain(head) => head.shape,
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Self::Packed(head) => head.shape,
+            Self::Pooled(head) => head.shape,
+        }
     }
 }
 
@@ -240,6 +264,9 @@ pub enum HeadError {
     /// The file is wrong.
     #[error("the LM head: {0}; download it again")]
     File(#[from] FileError),
+    /// The device that held it failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A worker that was to hold a part of it failed.
     #[error("the LM head: {0}")]
     Pool(#[from] PoolError),

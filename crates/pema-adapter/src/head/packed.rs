@@ -39,7 +39,7 @@ const WORKGROUPS_WANTED: usize = 512;
 pub(super) struct PackedHead {
     blocks: Vec<Block>,
     d: usize,
-    shape: LogitShape,
+    pub(super) shape: LogitShape,
     device: CubeDevice,
 }
 

@@ -21,7 +21,7 @@ const LOWEST_LOGIT: f32 = -1e30;
 #[derive(Clone, Debug)]
 pub(super) struct PlainHead {
     blocks: Vec<Block>,
-    shape: LogitShape,
+    pub(super) shape: LogitShape,
 }
 
 /// Rows `rows` of `W_hd`.

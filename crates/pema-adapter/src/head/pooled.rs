@@ -115,7 +115,7 @@ pub(super) struct PooledHead {
     /// `[v, d]`, for rows of targets and prefixes.
     rows: Rc<[f16]>,
     d: usize,
-    shape: LogitShape,
+    pub(super) shape: LogitShape,
     device: Device,
 }
 

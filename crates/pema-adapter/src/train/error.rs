@@ -4,6 +4,7 @@ use pema_core::align::Contexts;
 
 use super::{ObjectiveError, Phase};
 use crate::config::ConfigError;
+use crate::head::HeadError;
 use crate::head_loss::LossError;
 use crate::memory::RowsError;
 use crate::tensor_file::ReadError;
@@ -48,6 +49,9 @@ pub enum TrainError {
     /// A batch has no loss.
     #[error(transparent)]
     Loss(#[from] LossError),
+    /// The vocabulary's part of the head could not be made.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The memory failed.
     #[error(transparent)]
     Rows(#[from] RowsError),

@@ -4,22 +4,13 @@ use burn::tensor::Tensor;
 use pema_core::id::TokenId;
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Extra, Phase, Weights};
 use crate::copying::CopyBatch;
+use crate::encoder::Encoder;
 use crate::head::Head;
 use crate::head_loss::{LossError, frozen_head_cross_entropy};
+use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
-
-/// A phase's trained matrices: `A [d, r]` with `B_rct` (phase 1) or `B_pd` (phase 2), `[r, d]`.
-#[derive(Clone, Debug)]
-pub struct Weights {
-    /// `A`.
-    pub a: Tensor<2>,
-    /// `B_rct` or `B_pd`.
-    pub b: Tensor<2>,
-    /// Phase 2's weights for copying, `[d + 10, r]`; absent where the adapter does not copy.
-    pub copy: Option<Tensor<2>>,
-}
 
 /// Rows of the memory on a device.
 #[derive(Clone, Debug)]
@@ -29,10 +20,19 @@ pub struct Batch {
     /// What `A` sees: `h` after dropout, with the prefix's embeddings beside it if the adapter has
     /// local context.
     pub h_seen: Tensor<2>,
-    /// `y [n]`.
+    /// `y [n]`, rows of the objective's head.
     pub y: Vec<TokenId>,
     /// What phase 2 may copy, if the adapter does.
     pub copy: Option<CopyBatch>,
+    /// What phase 2 may recall, if the adapter does.
+    pub recall: Option<RecallContext>,
+}
+
+impl Batch {
+    /// Rows of the paper's method without dropout: `h [n, d]` is also what `A` sees.
+    pub fn new(h: Tensor<2>, y: Vec<TokenId>) -> Self {
+        Self { h_seen: h.clone(), h, y, copy: None, recall: None }
+    }
 }
 
 /// What one phase minimises.
@@ -41,13 +41,13 @@ pub struct Batch {
 pub enum Objective {
     /// Phase 1: `L_rct`.
     Reconstruction {
-        /// `s`.
-        scale: f64,
+        /// What makes `z`.
+        encoder: Encoder,
     },
     /// Phase 2: `kappa L_rct + (1 - kappa) L_pd`.
     Prediction {
-        /// `s`.
-        scale: f64,
+        /// What makes `z`.
+        encoder: Encoder,
         /// `kappa`.
         kappa: f64,
         /// The frozen `B_rct` of phase 1; without it `kappa` must be 0.
@@ -83,13 +83,6 @@ fn reconstruction_loss(z: Tensor<2>, b_rct: Tensor<2>, h: Tensor<2>) -> Tensor<1
     (z.matmul(b_rct) - h).square().mean()
 }
 
-impl Weights {
-    /// Each matrix through `f`.
-    pub(crate) fn map(&self, mut f: impl FnMut(&Tensor<2>) -> Tensor<2>) -> Self {
-        Self { a: f(&self.a), b: f(&self.b), copy: self.copy.as_ref().map(f) }
-    }
-}
-
 impl Objective {
     /// The phase that minimises this.
     pub fn phase(&self) -> Phase {
@@ -111,31 +104,31 @@ impl Objective {
     }
 
     pub(super) async fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
-        let weights = weights.map(|w| w.clone().autodiff().require_grad());
+        let weights = weights.as_ref().map(|w| w.clone().autodiff().require_grad());
         let losses = self.forward(batch, &weights).await?;
         let mut gradients = losses.objective.backward();
         // A matrix that the loss does not depend on has the gradient 0.
         let gradients = weights.map(|w| match w.grad_remove(&mut gradients) {
             Some(gradient) => gradient,
-            None => w.clone().inner().zeros_like(),
+            None => w.inner().zeros_like(),
         });
         Ok((losses, gradients))
     }
 
     pub(super) async fn forward(&self, batch: &Batch, weights: &Weights) -> Result<DeviceLosses, LossError> {
-        let Weights { a, b, copy } = weights.clone();
+        let b = weights.b.clone();
         match self {
-            Self::Reconstruction { scale } => {
-                let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
+            Self::Reconstruction { encoder } => {
+                let z = encoder.z(weights, batch.h_seen.clone(), None); // [n, r]
                 let l_rct = reconstruction_loss(z, b, batch.h.clone());
                 Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None })
             }
-            Self::Prediction { scale, kappa, b_rct, head } => {
-                let z = down(batch.h_seen.clone(), a, *scale); // [n, r]
+            Self::Prediction { encoder, kappa, b_rct, head } => {
+                let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref()); // [n, r]
                 let h_pd = z.clone().matmul(b); // [n, d]
                 let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
-                if let (Some(copying), Some(copy)) = (&batch.copy, copy) {
-                    losses = copying.losses(&copy, z.clone(), losses);
+                if let (Some(copying), Some(matrix)) = (&batch.copy, weights.extras.get(&Extra::Copy)) {
+                    losses = copying.losses(matrix, z.clone(), losses);
                 }
                 let l_pd = losses.mean();
                 let Some(b_rct) = b_rct else {
@@ -147,11 +140,6 @@ impl Objective {
             }
         }
     }
-}
-
-/// `z = s h A`: `[n, d] -> [n, r]`.
-pub(crate) fn down(h: Tensor<2>, a: Tensor<2>, scale: f64) -> Tensor<2> {
-    h.matmul(a).mul_scalar(scale)
 }
 
 impl DeviceLosses {

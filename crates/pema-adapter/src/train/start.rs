@@ -1,11 +1,12 @@
 //! What training starts from: its weights, and a memory that fits the head.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use pema_core::id::TokenId;
 
-use super::{TrainError, Weights};
+use super::{Extra, TrainError, Weights};
 use crate::config::AdapterConfig;
-use crate::copying::{initial_weights, weight_rows};
 use crate::head::Head;
 use crate::head_loss::LossError;
 use crate::memory::{Memory, Rows};
@@ -25,8 +26,8 @@ pub struct InitialWeights {
     pub a: Vec<f32>,
     /// `B_pd [r, d]`.
     pub b_pd: Vec<f32>,
-    /// Phase 2's weights for copying, `[d + 10, r]`; none where the adapter does not copy.
-    pub copy: Vec<f32>,
+    /// Phase 2's others, if the settings want them.
+    pub extras: BTreeMap<Extra, Vec<f32>>,
 }
 
 impl InitialWeights {
@@ -34,29 +35,34 @@ impl InitialWeights {
     pub fn drawn(config: &AdapterConfig, d: usize) -> Self {
         let (seen, entries) = (config.seen(d), d * config.rank);
         let a = |phase| uniform(seen * config.rank, 1.0 / (seen as f32).sqrt(), config.seed, phase);
-        let copy = if config.copy { initial_weights(d, config.rank, config.seed, 3) } else { Vec::new() };
-        Self { a_rct: a(1), b_rct: vec![0.0; entries], a: a(2), b_pd: vec![0.0; entries], copy }
+        let extras = Extra::of(config).map(|extra| (extra, extra.initial(d, config.rank, config.seed)));
+        Self { a_rct: a(1), b_rct: vec![0.0; entries], a: a(2), b_pd: vec![0.0; entries], extras: extras.collect() }
     }
 
     /// Name, entries found and entries expected of the first matrix that does not fit.
     pub(crate) fn misfit(&self, config: &AdapterConfig, d: usize) -> Option<(&'static str, usize, usize)> {
-        let Self { a_rct, b_rct, a, b_pd, copy } = self;
+        let Self { a_rct, b_rct, a, b_pd, extras } = self;
         let (of_a, of_b) = (config.seen(d) * config.rank, d * config.rank);
-        let of_copy = if config.copy { weight_rows(d) * config.rank } else { 0 };
-        [("a_rct", a_rct, of_a), ("b_rct", b_rct, of_b), ("a", a, of_a), ("b_pd", b_pd, of_b), ("copy", copy, of_copy)]
-            .map(|(name, values, expected)| (name, values.len(), expected))
-            .into_iter()
-            .find(|(_, found, expected)| found != expected)
+        let own = [("a_rct", a_rct.len(), of_a), ("b_rct", b_rct.len(), of_b), ("a", a.len(), of_a), ("b_pd", b_pd.len(), of_b)];
+        let extras = Extra::of(config).map(|extra| {
+            let found = extras.get(&extra).map_or(0, Vec::len);
+            (extra.name(), found, extra.shape(d, config.rank).iter().product())
+        });
+        own.into_iter().chain(extras).find(|(_, found, expected)| found != expected)
     }
 
     /// Both phases' weights on `device`.
-    pub(crate) fn upload(self, config: &AdapterConfig, d: usize, device: &Device) -> (Weights, Weights) {
+    pub(crate) fn upload(mut self, config: &AdapterConfig, d: usize, device: &Device) -> (Weights, Weights) {
         let (seen, r) = (config.seen(d), config.rank);
-        let a = |values| Matrix { shape: [seen, r], values }.upload(device);
-        let b = |values| Matrix { shape: [r, d], values }.upload(device);
-        let reconstruction = Weights { a: a(self.a_rct), b: b(self.b_rct), copy: None };
-        let copy = config.copy.then(|| Matrix { shape: [weight_rows(d), r], values: self.copy }.upload(device));
-        (reconstruction, Weights { a: a(self.a), b: b(self.b_pd), copy })
+        let upload = |values, shape| Matrix { shape, values }.upload(device);
+        let weights = |a, b| Weights::new(upload(a, [seen, r]), upload(b, [r, d]));
+        let reconstruction = weights(self.a_rct, self.b_rct);
+        let mut prediction = weights(self.a, self.b_pd);
+        for extra in Extra::of(config) {
+            let values = self.extras.remove(&extra).unwrap_or_default();
+            prediction.extras.insert(extra, upload(values, extra.shape(d, r)));
+        }
+        (reconstruction, prediction)
     }
 }
 

@@ -12,11 +12,14 @@ use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, Phas
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::AdapterConfig;
 use crate::copying::CopyBatch;
-use crate::head::Head;
+use crate::encoder::Encoder;
+use crate::head::{Head, HeadError};
 use crate::local_context::with_prefix;
 use crate::memory::{Memory, Rows, RowsError};
 use crate::random::{drop_out, epoch_order};
+use crate::recall::RecallContext;
 use crate::tensor_file::Matrix;
+use crate::vocabulary::Kept;
 
 /// Trains an adapter: call [`Trainer::step`] until [`Progress::done`].
 ///
@@ -27,6 +30,10 @@ pub struct Trainer<R> {
     pub(crate) config: AdapterConfig,
     pub(crate) memory: Memory<R>,
     pub(crate) head: Head,
+    /// The head's rows that the softmax is over, unless it is over all.
+    pub(crate) kept: Option<Kept>,
+    /// The head of these rows.
+    pub(crate) kept_head: Head,
     pub(crate) model: ContentHash,
     pub(crate) device: Device,
     pub(crate) place: Place,
@@ -46,7 +53,7 @@ pub struct Trainer<R> {
 
 impl<R: Rows> Trainer<R> {
     /// A trainer at its first step. `model` names the PLM that the memory was extracted from.
-    pub fn new(
+    pub async fn new(
         config: AdapterConfig,
         memory: Memory<R>,
         head: Head,
@@ -55,11 +62,11 @@ impl<R: Rows> Trainer<R> {
     ) -> Result<Self, TrainError> {
         config.validate()?;
         let start = InitialWeights::drawn(&config, memory.d());
-        Self::with_initial_weights(config, memory, head, model, device, start)
+        Self::with_initial_weights(config, memory, head, model, device, start).await
     }
 
     /// [`Trainer::new`] from given weights.
-    pub fn with_initial_weights(
+    pub async fn with_initial_weights(
         config: AdapterConfig,
         memory: Memory<R>,
         head: Head,
@@ -75,20 +82,24 @@ impl<R: Rows> Trainer<R> {
             return Err(TrainError::InitialWeights { name, found, expected });
         }
         let (reconstruction, prediction) = start.upload(&config, d, &device);
-        let scale = config.scale();
+        let encoder = Encoder::of(&config);
+        let kept = Kept::of(config.vocabulary, &memory, &head, &device).await?;
+        let kept_head = kept_head(kept.as_ref(), &head, &device).await?;
         // Without L_rct in phase 2 nothing would use phase 1's result.
         let (phase, weights, next, objective) = if config.kappa > 0.0 {
-            let objective = Objective::Reconstruction { scale };
+            let objective = Objective::Reconstruction { encoder };
             (Phase::Reconstruction, reconstruction, Some(prediction), objective)
         } else {
-            let head = head.clone();
-            let objective = Objective::Prediction { scale, kappa: 0.0, b_rct: None, head };
+            let head = kept_head.clone();
+            let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head };
             (Phase::Prediction, prediction, None, objective)
         };
         let mut trainer = Self {
             config,
             memory,
             head,
+            kept,
+            kept_head,
             model,
             device,
             place: Place::start_of(phase),
@@ -121,7 +132,7 @@ impl<R: Rows> Trainer<R> {
         let batch = self.batch(rows, self.config.dropout)?;
 
         let (losses, gradients) = self.objective.backward(&batch, &self.weights).await?;
-        let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.as_ref());
+        let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.clone());
         let losses = finite(losses.read().await?, self.place.phase)?;
 
         // Nothing below waits: a future dropped above has changed nothing.
@@ -161,10 +172,10 @@ impl<R: Rows> Trainer<R> {
         match self.next.take() {
             Some(start) => {
                 self.objective = Objective::Prediction {
-                    scale: self.config.scale(),
+                    encoder: Encoder::of(&self.config),
                     kappa: self.config.kappa,
                     b_rct: Some(learned.b),
-                    head: self.head.clone(),
+                    head: self.kept_head.clone(),
                 };
                 self.weights = start;
                 self.moments = None;
@@ -199,7 +210,7 @@ impl<R: Rows> Trainer<R> {
         let Objective::Prediction { b_rct, .. } = &self.objective else { return None };
         let weights = self.best.as_ref().unwrap_or(&self.weights).clone();
         let origin = AdapterOrigin { config: self.config.clone(), head: self.head.hash().clone(), model: self.model.clone() };
-        Some(Adapter { a: weights.a, b_pd: weights.b, b_rct: b_rct.clone(), copy: weights.copy, origin })
+        Some(Adapter { weights, b_rct: b_rct.clone(), kept: self.kept.clone(), origin })
     }
 
     /// The memory's rows at `indices`, with dropout at rate `p`.
@@ -218,12 +229,18 @@ impl<R: Rows> Trainer<R> {
             None => h.clone(),
         };
         let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| self.memory.prefix(indices[row]));
-        let copies = self.config.copy && self.place.phase == Phase::Prediction;
-        let copy = copies.then(|| {
+        let predicts = self.place.phase == Phase::Prediction;
+        let copy = (self.config.copy && predicts).then(|| {
             let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), self.memory.prefix(row))).collect();
             CopyBatch::new(&self.head, &rows, &y)
         });
-        Ok(Batch { h, h_seen, y, copy })
+        let recall = (self.config.recall && predicts).then(|| {
+            let texts: Vec<_> = indices.iter().map(|&row| self.memory.prefix(row)).collect();
+            RecallContext::new(&self.head, &texts)
+        });
+        // Every target is among the kept tokens.
+        let y = self.kept.as_ref().and_then(|kept| kept.places(&y)).unwrap_or(y);
+        Ok(Batch { h, h_seen, y, copy, recall })
     }
 
     pub(super) fn record(&mut self, activity: Activity, losses: Losses) {
@@ -294,6 +311,14 @@ impl<R: Rows> Trainer<R> {
 impl<R> fmt::Debug for Trainer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trainer").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The head of the kept tokens, all of it if there is no choice.
+pub(crate) async fn kept_head(kept: Option<&Kept>, head: &Head, device: &Device) -> Result<Head, HeadError> {
+    match kept {
+        Some(kept) => head.subset(kept.tokens(), device).await,
+        None => Ok(head.clone()),
     }
 }
 

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use pema_adapter::{AdapterConfig, Batch, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer, Weights};
+use pema_adapter::{
+    Activation, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer,
+    Weights,
+};
 use pema_core::id::{ContentHash, TokenId};
 use safetensors::{Dtype, SafeTensors, View};
 
@@ -102,7 +105,7 @@ pub fn small_memory() -> Memory<HostRows<f32>> {
 
 /// A trainer of the above.
 pub fn small_trainer(config: AdapterConfig) -> Trainer<HostRows<f32>> {
-    Trainer::new(config, small_memory(), head(21, 8, 1.0, None), model(), Device::flex()).unwrap()
+    block_on(Trainer::new(config, small_memory(), head(21, 8, 1.0, None), model(), Device::flex())).unwrap()
 }
 
 /// Takes every step that is left.
@@ -202,7 +205,7 @@ impl Golden {
         }
     }
 
-    pub fn trainer(&self, device: &Device) -> Trainer<HostRows<f32>> {
+    pub async fn trainer(&self, device: &Device) -> Trainer<HostRows<f32>> {
         let rows = HostRows::new(self.size("d"), self.tensor("h").to_vec()).unwrap();
         let train = (0..self.size("n")).collect();
         let memory = Memory::new(rows, self.y(), train, Vec::new()).unwrap();
@@ -212,14 +215,14 @@ impl Golden {
             b_rct: initial("b_rct"),
             a: initial("a"),
             b_pd: initial("b_pd"),
-            copy: Vec::new(),
+            extras: Default::default(),
         };
-        Trainer::with_initial_weights(self.config(), memory, self.head(device), model(), device.clone(), start).unwrap()
+        Trainer::with_initial_weights(self.config(), memory, self.head(device), model(), device.clone(), start).await.unwrap()
     }
 
     /// Whether phase 2's first step has the losses and gradients of the reference.
     pub async fn assert_first_prediction_step(&self, device: &Device, tolerance: f64) {
-        let mut trainer = self.trainer(device);
+        let mut trainer = self.trainer(device).await;
         let adapter = loop {
             if let Some(adapter) = trainer.adapter() {
                 break adapter;
@@ -228,14 +231,14 @@ impl Golden {
         };
         let (n, d, r) = (self.size("n"), self.size("d"), self.size("r"));
         let objective = Objective::Prediction {
-            scale: self.config().scale(),
+            encoder: Encoder { scale: self.config().scale(), activation: Activation::Linear },
             kappa: self.config().kappa,
             b_rct: adapter.b_rct().cloned(),
             head: self.head(device),
         };
         let of = |name: &str, shape| tensor_on(device, self.tensor(name), shape);
-        let batch = Batch { h: of("h", [n, d]), h_seen: of("h", [n, d]), y: self.y(), copy: None };
-        let weights = Weights { a: of("init.a", [d, r]), b: of("init.b_pd", [r, d]), copy: None };
+        let batch = Batch::new(of("h", [n, d]), self.y());
+        let weights = Weights::new(of("init.a", [d, r]), of("init.b_pd", [r, d]));
         let (losses, gradients) = objective.gradients(&batch, &weights).await.unwrap();
         for (name, found) in [
             ("l_rct", vec![losses.l_rct.unwrap()]),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
-use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared};
+use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared, schedule::Mix};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     contexts::{Reference, References},
     costs::{Costs, Meter, bytes_along_targets},
     knn,
-    likelihood::Scored,
+    likelihood::{LAMBDAS, Scored, geometric},
     methods::{Method, Way, config},
 };
 use crate::folder::{Folder, read};
@@ -155,7 +155,7 @@ impl<'a> Bench<'a> {
         }
         let meter = Meter::start(self.alone);
         let model = self.materials.folder.card.model.clone();
-        let mut trainer = Trainer::new(config, memory, self.head.clone(), model, self.device.clone())?;
+        let mut trainer = block_on(Trainer::new(config, memory, self.head.clone(), model, self.device.clone()))?;
         while !trainer.is_done() {
             let progress = block_on(trainer.step())?;
             if self.alone {
@@ -184,19 +184,23 @@ impl<'a> Bench<'a> {
     }
 
     fn score_key(&self, key: &ContentHash) -> Result<ContentHash> {
-        Cache::key(&(key, self.materials.sets.map(|set| &set.name)))
+        Cache::key(&(key, LAMBDAS, self.materials.sets.map(|set| &set.name)))
     }
 }
 
 /// Probabilities of every token of a reference.
 fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
-    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), source_len: reference.source_len };
+    let source_len = reference.source_len;
+    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), geometric: Vec::new(), source_len };
     for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
         let hidden = Hidden { prompt: reference.h_prompt(), current: h };
-        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], 1.0))?;
+        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], Mix::ADAPTER))?;
         let [method, plm, _] = next.of(token);
         scored.plm.push(plm);
         scored.method.push(if mixer.has_adapter() { method } else { plm });
+        if let (Some(log_p_method), Some(log_p_plm)) = (&next.pema, &next.plm) {
+            scored.geometric.push(geometric(log_p_method, log_p_plm, token));
+        }
     }
     Ok(scored)
 }

@@ -8,12 +8,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use futures::executor::block_on;
 use half::f16;
 use pema_adapter::{HostRows, Memory};
-use pema_core::{align::Contexts, id::TokenId, schedule::Schedule};
+use pema_core::{align::Contexts, id::TokenId};
 use serde::{Deserialize, Serialize};
 
 use super::{
     contexts::Reference,
-    likelihood::{Scored, choose},
+    likelihood::{FORMS, Scored, choose},
 };
 
 /// Most neighbours that are looked at.
@@ -56,7 +56,7 @@ pub fn score(
     let with = |set: usize, Tuned { k, temperature }: Tuned| -> Vec<Scored> {
         let one = |(plm, found): (&Scored, &Vec<Neighbours>)| {
             let method = found.iter().map(|near| near.probability(k, temperature)).collect();
-            Scored { method, ..plm.clone() }
+            Scored { method, geometric: Vec::new(), ..plm.clone() }
         };
         plm[set].iter().zip(&found[set]).map(one).collect()
     };
@@ -66,7 +66,7 @@ pub fn score(
     for k in NEIGHBOURS {
         for temperature in TEMPERATURES {
             let tuned = Tuned { k, temperature: temperature * unit };
-            let choice = choose(&with(0, tuned), &[Schedule::Constant])?;
+            let choice = choose(&with(0, tuned), &FORMS[..1])?;
             if choice.perplexity < best.0 {
                 best = (choice.perplexity, tuned);
             }

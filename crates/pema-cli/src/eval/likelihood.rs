@@ -1,13 +1,22 @@
 //! Likelihoods of references under mixtures: computed once a method, mixed in any way after.
 
 use anyhow::{Context, Result};
-use pema_core::schedule::{GradualUnrolling, Schedule};
+use pema_core::{
+    id::TokenId,
+    schedule::{Mix, Mixing, Schedule},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::writer::Mixture;
+use crate::writer::{Form, Mixture};
 
-/// The schedules that are compared.
-pub const SCHEDULES: [Schedule; 3] = [Schedule::Constant, Schedule::Linear, Schedule::Quadratic];
+/// The mixtures that are compared, but for their weights. A geometric one has a normaliser of its
+/// own for each weight, so there is the constant one alone.
+pub const FORMS: [Form; 4] = [
+    Form::arithmetic(Schedule::Constant),
+    Form::arithmetic(Schedule::Linear),
+    Form::arithmetic(Schedule::Quadratic),
+    Form { mixing: Mixing::Geometric, schedule: Schedule::Constant },
+];
 
 /// The weights that are compared.
 pub const LAMBDAS: [f32; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
@@ -19,6 +28,9 @@ pub struct Scored {
     pub plm: Vec<f32>,
     /// The method's, `[tokens]`.
     pub method: Vec<f32>,
+    /// The constant geometric mixture's log-probabilities at each of [`LAMBDAS`], `[tokens]`; none for
+    /// a method whose whole distribution is not known.
+    pub geometric: Vec<[f32; LAMBDAS.len()]>,
     /// Tokens of the input alone.
     pub source_len: u32,
 }
@@ -41,19 +53,50 @@ impl Likelihood {
 }
 
 /// No mixture.
-pub const PLM_ALONE: Mixture = Mixture { schedule: Schedule::Constant, lambda_max: 0.0 };
+pub const PLM_ALONE: Mixture = Mixture { form: Form::arithmetic(Schedule::Constant), lambda_max: 0.0 };
+
+/// The forms in which the likelihoods of these references are known.
+pub fn known_forms(scored: &[Scored]) -> &'static [Form] {
+    let is_whole = scored.iter().all(|one| one.geometric.len() == one.plm.len());
+    if is_whole { &FORMS } else { &FORMS[..3] }
+}
+
+/// A token's log-probabilities under the geometric mixture at each of [`LAMBDAS`], from log-probabilities
+/// `[v]`.
+pub fn geometric(log_p_method: &[f32], log_p_plm: &[f32], token: TokenId) -> [f32; LAMBDAS.len()] {
+    LAMBDAS.map(|lambda| {
+        let mixed = Mix { mixing: Mixing::Geometric, lambda }.log_probs(log_p_method, log_p_plm);
+        let log_p = mixed.get(token.0 as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        log_p.max(f64::MIN_POSITIVE.ln() as f32) // JSON has no infinity.
+    })
+}
 
 /// The likelihood of each reference under a mixture.
 pub fn likelihoods(mixture: Mixture, scored: &[Scored]) -> Result<Vec<Likelihood>> {
-    let one = |Scored { plm, method, source_len }: &Scored| {
-        let unrolling = GradualUnrolling::new(mixture.schedule, mixture.lambda_max, *source_len)?;
-        let log_p = |(t, (plm, method)): (usize, (&f32, &f32))| {
-            let lambda = f64::from(unrolling.lambda(t));
-            (lambda * f64::from(*method) + (1.0 - lambda) * f64::from(*plm)).max(f64::MIN_POSITIVE).ln()
+    let one = |scored: &Scored| {
+        let log_p = match mixture.form.mixing {
+            Mixing::Arithmetic => arithmetic_log_likelihood(mixture, scored)?,
+            Mixing::Geometric => geometric_log_likelihood(mixture, scored)?,
         };
-        Ok(Likelihood { nll: -plm.iter().zip(method).enumerate().map(log_p).sum::<f64>(), tokens: plm.len() })
+        Ok(Likelihood { nll: -log_p, tokens: scored.plm.len() })
     };
     scored.iter().map(one).collect()
+}
+
+fn arithmetic_log_likelihood(mixture: Mixture, Scored { plm, method, source_len, .. }: &Scored) -> Result<f64> {
+    let unrolling = mixture.unrolling(*source_len)?;
+    let log_p = |(t, (plm, method)): (usize, (&f32, &f32))| {
+        let lambda = f64::from(unrolling.lambda(t));
+        (lambda * f64::from(*method) + (1.0 - lambda) * f64::from(*plm)).max(f64::MIN_POSITIVE).ln()
+    };
+    Ok(plm.iter().zip(method).enumerate().map(log_p).sum())
+}
+
+fn geometric_log_likelihood(mixture: Mixture, scored: &Scored) -> Result<f64> {
+    let at = LAMBDAS.iter().position(|&lambda| lambda == mixture.lambda_max);
+    let at = at.filter(|_| mixture.form.schedule == Schedule::Constant && scored.geometric.len() == scored.plm.len());
+    let at = at.with_context(|| format!("{} {} was not scored", mixture.form, mixture.lambda_max))?;
+    Ok(scored.geometric.iter().map(|log_p| f64::from(log_p[at])).sum())
 }
 
 /// Perplexity over all tokens.
@@ -70,28 +113,44 @@ pub struct Choice {
     pub perplexity: f64,
 }
 
-/// The best weight for each of `schedules`, and of these the best, on validation references.
-pub fn choose(validation: &[Scored], schedules: &[Schedule]) -> Result<Choice> {
+/// The best weight for each of `forms`, and of these the best, on validation references.
+pub fn choose(validation: &[Scored], forms: &[Form]) -> Result<Choice> {
     let mut best: Option<Choice> = None;
-    for &schedule in schedules {
+    for &form in forms {
         for lambda_max in LAMBDAS {
-            let mixture = Mixture { schedule, lambda_max };
+            let mixture = Mixture { form, lambda_max };
             let choice = Choice { mixture, perplexity: perplexity(mixture, validation)? };
             if best.is_none_or(|best| choice.perplexity < best.perplexity) {
                 best = Some(choice);
             }
         }
     }
-    best.context("no schedule to choose from")
+    best.context("no mixture to choose from")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn scored(plm: Vec<f32>, method: Vec<f32>, source_len: u32) -> Scored {
+        Scored { plm, method, geometric: Vec::new(), source_len }
+    }
+
+    #[test]
+    fn geometric_perplexity_is_as_computed_by_hand() {
+        // The method's is smoothed to 0.508 and 0.492.
+        let (one, other) = ((0.508_f64 * 0.9).sqrt(), (0.492_f64 * 0.1).sqrt());
+        let at = geometric(&[0.5_f32.ln(); 2], &[0.9_f32.ln(), 0.1_f32.ln()], TokenId(0));
+        let scored = Scored { geometric: vec![at], ..scored(vec![0.9], vec![0.5], 3) };
+        let mixture = |lambda_max| Mixture { form: FORMS[3], lambda_max };
+        assert!((perplexity(mixture(0.5), std::slice::from_ref(&scored)).unwrap() - (one + other) / one).abs() < 1e-5);
+        assert!((perplexity(mixture(1.0), std::slice::from_ref(&scored)).unwrap() - 2.0).abs() < 1e-6);
+        assert!(perplexity(mixture(0.51), &[scored]).is_err());
+    }
+
     #[test]
     fn perplexity_is_as_computed_by_hand() {
-        let scored = [Scored { plm: vec![0.5, 0.25], method: vec![0.25, 1.0], source_len: 8 }];
+        let scored = [scored(vec![0.5, 0.25], vec![0.25, 1.0], 8)];
         let of = |lambda_max| perplexity(Mixture { lambda_max, ..PLM_ALONE }, &scored).unwrap();
         assert!((of(0.0) - 8.0_f64.sqrt()).abs() < 1e-9);
         assert!((of(1.0) - 2.0).abs() < 1e-6);
@@ -100,10 +159,10 @@ mod tests {
 
     #[test]
     fn the_best_weight_is_found() {
-        let scored = [Scored { plm: vec![0.1, 0.9], method: vec![0.9, 0.1], source_len: 2 }];
-        let constant = choose(&scored, &[Schedule::Constant]).unwrap();
+        let scored = [scored(vec![0.1, 0.9], vec![0.9, 0.1], 2)];
+        let constant = choose(&scored, &FORMS[..1]).unwrap();
         assert_eq!(constant.mixture.lambda_max, 0.5);
-        let any = choose(&scored, &SCHEDULES).unwrap();
-        assert!(any.perplexity < constant.perplexity && any.mixture.schedule != Schedule::Constant);
+        let any = choose(&scored, &FORMS[..3]).unwrap();
+        assert!(any.perplexity < constant.perplexity && any.mixture.form.schedule != Schedule::Constant);
     }
 }

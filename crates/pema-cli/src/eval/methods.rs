@@ -4,8 +4,11 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use pema_adapter::AdapterConfig;
-use pema_core::{align::Contexts, schedule::Schedule};
+use pema_core::align::Contexts;
 use serde_json::{Map, Value};
+
+use super::likelihood::FORMS;
+use crate::writer::Form;
 
 /// One way to adapt the PLM.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +43,17 @@ pub enum Way {
 pub const PEMA: &str = "pema";
 
 /// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
-const ADAPTERS: [(&str, &str, &str); 4] = [
+const ADAPTERS: [(&str, &str, &str); 6] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
-    ("context", "PEMA + local context", r#"{"prefix": 2}"#),
-    ("copy", "PEMA + local context + copying", r#"{"prefix": 2, "copy": true}"#),
+    ("window", "PEMA + last tokens", r#"{"prefix": 3, "activation": "silu"}"#),
+    ("copy", "PEMA + last tokens, copying", r#"{"prefix": 3, "activation": "silu", "copy": true}"#),
+    ("context", "PEMA + local context", r#"{"prefix": 3, "activation": "silu", "copy": true, "recall": true}"#),
+    (
+        "short",
+        "PEMA + local context, vocabulary met",
+        r#"{"prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+    ),
 ];
 
 /// The upper bound, behind `--disclose-targets`.
@@ -111,11 +120,11 @@ impl Method {
         matches!(self.way, Way::Adapter { discloses: true, .. })
     }
 
-    /// The schedules of the report's rows.
-    pub fn schedules(&self) -> &'static [Schedule] {
+    /// The mixtures of the report's rows, but for their weights.
+    pub fn forms(&self) -> &'static [Form] {
         match self.way {
-            Way::Plm | Way::Knn | Way::WhiteBox => &[Schedule::Constant],
-            Way::Adapter { .. } => &[Schedule::Constant, Schedule::Linear, Schedule::Quadratic],
+            Way::Plm | Way::Knn | Way::WhiteBox => &FORMS[..1],
+            Way::Adapter { .. } => &FORMS,
         }
     }
 }
@@ -177,7 +186,10 @@ mod tests {
 
     #[test]
     fn targets_are_disclosed_by_name_only() {
-        assert_eq!(names(&Method::chosen(&[], &[]).unwrap()), ["plm", "knn", "pema", "pema-kappa-0", "context", "copy"]);
+        assert_eq!(
+            names(&Method::chosen(&[], &[]).unwrap()),
+            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short"]
+        );
         assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
         assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());
     }

@@ -32,7 +32,6 @@ use pema_adapter::AdapterConfig;
 use pema_core::{
     data::{Pair, Template},
     prepare::Prepared,
-    schedule::Schedule,
 };
 use serde_json::Value;
 
@@ -42,6 +41,7 @@ use self::{
     cache::Cache,
     command::Command,
     contexts::{References, references},
+    likelihood::FORMS,
     methods::{DISCLOSED, Method, PEMA, Way},
     report::{Measured, Report, Row},
     rows::Candidate,
@@ -52,7 +52,7 @@ use crate::{
     client::{Client, ServiceArgs},
     folder::Folder,
     pairs::{PairArgs, SplitPairs},
-    writer::TextArgs,
+    writer::{Form, TextArgs},
 };
 
 /// What to compare, and on what.
@@ -75,7 +75,8 @@ pub struct Args {
     /// Learn from only the first so many training pairs of the memory.
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     train_limit: u32,
-    /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, context, copy, disclosed
+    /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, window, copy, context, short,
+    /// disclosed
     /// [default: all but the last].
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
@@ -86,10 +87,10 @@ pub struct Args {
     /// Settings that the trained methods share, as JSON.
     #[arg(long, default_value = "{}")]
     settings: String,
-    /// Also write texts of the test pairs, greedily, with each method's mixture of these schedules,
-    /// and score them. Costly.
-    #[arg(long, value_name = "SCHEDULES", num_args = 0..=1, require_equals = true, default_missing_value = "constant")]
-    texts: Option<Schedules>,
+    /// Also write texts of the test pairs, greedily, with each method's mixtures of these forms
+    /// (constant, linear, quadratic, geometric), and score them. Costly.
+    #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
+    texts: Option<Forms>,
     #[command(flatten)]
     bounds: TextArgs,
     /// Also sweep rank, kappa or memory, as `rank,memory` or with values of your own, as
@@ -116,17 +117,17 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Schedules by name, with commas.
+/// Forms of mixtures by name, with commas.
 #[derive(Clone, Debug)]
-struct Schedules(Vec<Schedule>);
+struct Forms(Vec<Form>);
 
-impl std::str::FromStr for Schedules {
+impl std::str::FromStr for Forms {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let schedule = |name: &str| serde_json::from_value(Value::String(name.to_owned()));
-        let all = text.split(',').map(schedule).collect::<Result<_, _>>();
-        Ok(Self(all.context("schedules are constant, linear and quadratic")?))
+        let form = |name: &str| FORMS.into_iter().find(|form| form.to_string() == name);
+        let all = text.split(',').map(form).collect::<Option<_>>();
+        Ok(Self(all.with_context(|| format!("{text:?}: mixtures are {}", FORMS.map(|form| form.to_string()).join(", ")))?))
     }
 }
 
@@ -167,7 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
     let bench = Bench::open(materials, true)?;
     let desk = Desk { client: &client, folder: &folder, template: &data.template, bounds: args.bounds, cache: &cache };
 
-    let text_schedules = args.texts.as_ref().map_or(&[][..], |schedules| &schedules.0);
+    let text_forms = args.texts.as_ref().map_or(&[][..], |forms| &forms.0);
     let mut candidates: Vec<Candidate> = Vec::new();
     let trains = methods.iter().filter(|method| matches!(method.way, Way::Adapter { .. }));
     let jobs: Vec<Job> = trains.map(|method| Job { method: method.clone(), train_limit: args.train_limit }).collect();
@@ -175,7 +176,7 @@ pub fn run(args: &Args) -> Result<()> {
     for method in &methods {
         println!("{}", method.title);
         let job = Job { method: method.clone(), train_limit: args.train_limit };
-        candidates.extend(rows::candidates(&bench, &desk, &job, text_schedules, test)?);
+        candidates.extend(rows::candidates(&bench, &desk, &job, text_forms, test)?);
     }
     let mut left_out = Vec::new();
     for (baseline, trained) in args.baselines.run(&data.split, &data.template, &cache, &card.model) {

@@ -1,7 +1,7 @@
 //! The report's rows: first what each method gave, then how it compares with the others.
 
 use anyhow::Result;
-use pema_core::{data::Pair, schedule::Schedule};
+use pema_core::{data::Pair, schedule::Mixing};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,14 +10,14 @@ use super::{
     bootstrap::{Share, interval, no_better},
     command::Command,
     costs::Costs,
-    likelihood::{Choice, LAMBDAS, Likelihood, PLM_ALONE, SCHEDULES, Scored, choose, likelihoods, perplexity},
+    likelihood::{Choice, LAMBDAS, Likelihood, PLM_ALONE, Scored, choose, known_forms, likelihoods, perplexity},
     methods::{Method, PEMA, Way},
     report::{Cell, Measured, Row, TextScores},
     texts::{Desk, TextShares, Texts},
 };
-use crate::writer::{Mixture, Written};
+use crate::writer::{Form, Mixture, Written};
 
-/// A method with one schedule, measured and not yet compared.
+/// A method with one form of mixture, measured and not yet compared.
 pub struct Candidate {
     method: Method,
     settings: Value,
@@ -31,35 +31,34 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether this is the paper's method, mixed as in the paper.
+    fn is_papers(&self) -> bool {
+        self.method.name == PEMA && self.mixture.is_some_and(|mixture| mixture.form.mixing == Mixing::Arithmetic)
+    }
+
     /// The method with its mixture.
     pub fn label(&self) -> String {
         let title = &self.method.title;
-        self.mixture.map_or(title.clone(), |mixture| format!("{title}, {} {}", mixture.schedule, mixture.lambda_max))
+        self.mixture.map_or(title.clone(), |mixture| format!("{title}, {} {}", mixture.form, mixture.lambda_max))
     }
 }
 
-/// What a method gives with each of its schedules; texts with those of `text_schedules`.
-pub fn candidates(
-    bench: &Bench<'_>,
-    desk: &Desk<'_>,
-    job: &Job,
-    text_schedules: &[Schedule],
-    test: &[Pair],
-) -> Result<Vec<Candidate>> {
+/// What a method gives with each form of its mixture; texts with those of `text_forms`.
+pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, text_forms: &[Form], test: &[Pair]) -> Result<Vec<Candidate>> {
     let outcome = bench.run(job)?;
     let method = &job.method;
     let [on_validation, on_test] = &outcome.scored;
     let mut all = Vec::new();
-    for &schedule in method.schedules() {
+    for &form in method.forms() {
         let (mixture, validation_perplexity) = match method.way {
             Way::Plm => (None, perplexity(PLM_ALONE, on_validation)?),
             _ => {
-                let Choice { mixture, perplexity } = choose(on_validation, &[schedule])?;
+                let Choice { mixture, perplexity } = choose(on_validation, &[form])?;
                 (Some(mixture), perplexity)
             }
         };
         // The service has no kNN-LM to write with.
-        let writes = text_schedules.contains(&schedule) && method.way != Way::Knn;
+        let writes = text_forms.contains(&form) && method.way != Way::Knn;
         let texts = writes.then(|| texts(bench, desk, &outcome, mixture, test)).transpose()?;
         all.push(Candidate {
             method: method.clone(),
@@ -118,9 +117,9 @@ fn texts(
 
 fn grid(validation: &[Scored]) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
-    for schedule in SCHEDULES {
+    for &form in known_forms(validation) {
         for lambda_max in LAMBDAS {
-            let mixture = Mixture { schedule, lambda_max };
+            let mixture = Mixture { form, lambda_max };
             cells.push(Cell { mixture, perplexity: perplexity(mixture, validation)? });
         }
     }
@@ -133,7 +132,7 @@ pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<R
     let writing = Baselines::among(candidates, |candidate| candidate.texts.is_some());
     let row = |candidate: &Candidate| {
         let Candidate { method, mixture, .. } = candidate;
-        let schedule = mixture.map_or(String::new(), |mixture| format!("-{}", mixture.schedule));
+        let form = mixture.map_or(String::new(), |mixture| format!("-{}", mixture.form));
         let texts = candidate.texts.as_ref().map(|(texts, _)| TextScores {
             chrf: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.chrf)),
             bleu: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.bleu)),
@@ -142,7 +141,7 @@ pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<R
             outputs: texts.outputs.iter().map(|output| output.text.clone()).collect(),
         });
         Row {
-            id: format!("{}{schedule}", method.name),
+            id: format!("{}{form}", method.name),
             method: method.name.clone(),
             title: method.title.clone(),
             label: candidate.label(),
@@ -164,7 +163,7 @@ pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<R
 /// What the others are compared with.
 struct Baselines<'a> {
     plm: Option<&'a Candidate>,
-    /// The paper's method with the schedule that is best on validation pairs.
+    /// The paper's method, mixed as in the paper, with the schedule that is best on validation pairs.
     pema: Option<&'a Candidate>,
 }
 
@@ -174,7 +173,7 @@ impl<'a> Baselines<'a> {
         let by_perplexity = |a: &&Candidate, b: &&Candidate| a.validation_perplexity.total_cmp(&b.validation_perplexity);
         Self {
             plm: may_be().find(|candidate| candidate.method.way == Way::Plm),
-            pema: may_be().filter(|candidate| candidate.method.name == PEMA).min_by(by_perplexity),
+            pema: may_be().filter(|candidate| candidate.is_papers()).min_by(by_perplexity),
         }
     }
 

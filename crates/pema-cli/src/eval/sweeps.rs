@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use pema_adapter::AdapterConfig;
-use pema_core::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +11,7 @@ use super::{
     bench::{Bench, Job},
     bootstrap::interval,
     command::Command,
-    likelihood::{choose, likelihoods},
+    likelihood::{FORMS, choose, likelihoods},
     methods::{DISCLOSED, Method, Way, config},
     report::{Curve, Point},
 };
@@ -156,7 +155,7 @@ impl Sweep {
         for Cell { x, options, job } in &self.cells {
             let outcome = bench.run(job)?;
             let [on_validation, on_test] = &outcome.scored;
-            let choice = choose(on_validation, &[Schedule::Constant])?;
+            let choice = choose(on_validation, &FORMS[..1])?;
             points.push(Point {
                 x: *x,
                 mixture: choice.mixture,
@@ -220,7 +219,7 @@ mod tests {
         };
         assert_eq!(
             options("copy"),
-            r#"--train-limit 200 --methods plm --method copy-swept={"copy":true,"kappa":0.5,"prefix":2}"#
+            r#"--train-limit 200 --methods plm --method copy-swept={"activation":"silu","copy":true,"kappa":0.5,"prefix":3}"#
         );
         let disclosed =
             r#"--train-limit 200 --methods plm,disclosed --disclose-targets --settings {"alpha":64,"kappa":0.5,"rank":128}"#;

@@ -2,7 +2,7 @@
 //! mixing itself, in log space.
 //!
 //! `p_t = lambda_t * p_PEMA + (1 - lambda_t) * p_PLM` for `t = 0, 1, …`, the tokens generated so
-//! far. PEMA (arXiv 2311.08590), section 3.4.
+//! far. PEMA (arXiv 2311.08590), section 3.4. Or the weighted geometric mean of the two, [`Mixing`].
 
 #[cfg(test)]
 mod tests;
@@ -36,10 +36,45 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// The adapter's weight at every step of one generation.
+/// How two distributions become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mixing {
+    /// `lambda p_PEMA + (1 - lambda) p_PLM`, as in the paper: a token is likely if either finds it so.
+    #[default]
+    Arithmetic,
+    /// `p^lambda p_PLM^(1 - lambda) / Z` with `p = (1 - e) p_PEMA + e p_PLM`, `e` [`SMOOTHING`]: a token
+    /// is likely if neither finds it unlikely. Log-linear interpolation (Klakow 1998).
+    Geometric,
+}
+
+impl fmt::Display for Mixing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arithmetic => "arithmetic",
+            Self::Geometric => "geometric",
+        })
+    }
+}
+
+/// The PLM's share in what a geometric mixture takes for the adapter's distribution, so that an
+/// adapter cannot rule out a token that it never met.
+pub const SMOOTHING: f64 = 0.02;
+
+/// The mixture at one token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mix {
+    /// How.
+    pub mixing: Mixing,
+    /// The adapter's weight, in `[0, 1]`.
+    pub lambda: f32,
+}
+
+/// The adapter's weight at every step of one generation, and how it mixes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Fields", into = "Fields")]
 pub struct GradualUnrolling {
+    mixing: Mixing,
     schedule: Schedule,
     lambda_max: f32,
     source_len: u32,
@@ -57,7 +92,7 @@ pub enum ScheduleError {
 }
 
 impl GradualUnrolling {
-    /// A schedule from `lambda_max` in `[0, 1]` and the source's length in tokens, at least 1.
+    /// A schedule of arithmetic mixtures from `lambda_max` in `[0, 1]` and the source's length in tokens, at least 1.
     ///
     /// # Errors
     /// [`ScheduleError`] when one of them is out of range.
@@ -68,7 +103,17 @@ impl GradualUnrolling {
         if source_len == 0 {
             return Err(ScheduleError::SourceLen);
         }
-        Ok(Self { schedule, lambda_max, source_len })
+        Ok(Self { mixing: Mixing::default(), schedule, lambda_max, source_len })
+    }
+
+    /// The same weights, mixed in this way.
+    pub fn with_mixing(self, mixing: Mixing) -> Self {
+        Self { mixing, ..self }
+    }
+
+    /// The mixture for the token after `t` generated ones.
+    pub fn mix(&self, t: usize) -> Mix {
+        Mix { mixing: self.mixing, lambda: self.lambda(t) }
     }
 
     /// The schedule's shape.
@@ -102,6 +147,8 @@ impl GradualUnrolling {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
+    #[serde(default)]
+    mixing: Mixing,
     schedule: Schedule,
     lambda_max: f32,
     source_len: u32,
@@ -111,13 +158,13 @@ impl TryFrom<Fields> for GradualUnrolling {
     type Error = ScheduleError;
 
     fn try_from(fields: Fields) -> Result<Self, ScheduleError> {
-        Self::new(fields.schedule, fields.lambda_max, fields.source_len)
+        Ok(Self::new(fields.schedule, fields.lambda_max, fields.source_len)?.with_mixing(fields.mixing))
     }
 }
 
 impl From<GradualUnrolling> for Fields {
     fn from(g: GradualUnrolling) -> Self {
-        Self { schedule: g.schedule, lambda_max: g.lambda_max, source_len: g.source_len }
+        Self { mixing: g.mixing, schedule: g.schedule, lambda_max: g.lambda_max, source_len: g.source_len }
     }
 }
 
@@ -128,24 +175,43 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|&x| (f64::from(x) - log_sum) as f32).collect()
 }
 
-/// `log(lambda * p_PEMA + (1 - lambda) * p_PLM)` from log-probabilities `[v]`, natural log.
-///
-/// `lambda = 0` gives the model's own and `lambda = 1` the adapter's, bit for bit. An entry that
-/// is `-inf` on both sides stays so.
-///
-/// # Panics
-/// When the two have different lengths.
-pub fn mix_log_probs(log_p_pema: &[f32], log_p_plm: &[f32], lambda: f32) -> Vec<f32> {
-    assert_eq!(log_p_pema.len(), log_p_plm.len(), "both distributions are over one vocabulary");
-    if lambda <= 0.0 {
-        return log_p_plm.to_vec();
+impl Mix {
+    /// The PLM alone.
+    pub const PLM: Self = Self { mixing: Mixing::Arithmetic, lambda: 0.0 };
+
+    /// The adapter alone.
+    pub const ADAPTER: Self = Self { lambda: 1.0, ..Self::PLM };
+
+    /// The mixture's log-probabilities from both, `[v]`, natural log.
+    ///
+    /// `lambda = 0` gives the model's own and `lambda = 1` the adapter's, bit for bit. An entry that
+    /// is `-inf` on both sides stays so; geometrically, one that is so on the PLM's.
+    ///
+    /// # Panics
+    /// When the two have different lengths.
+    pub fn log_probs(self, log_p_pema: &[f32], log_p_plm: &[f32]) -> Vec<f32> {
+        assert_eq!(log_p_pema.len(), log_p_plm.len(), "both distributions are over one vocabulary");
+        if self.lambda <= 0.0 {
+            return log_p_plm.to_vec();
+        }
+        if self.lambda >= 1.0 {
+            return log_p_pema.to_vec();
+        }
+        let lambda = f64::from(self.lambda);
+        let both = log_p_pema.iter().zip(log_p_plm).map(|(&pema, &plm)| (f64::from(pema), f64::from(plm)));
+        match self.mixing {
+            Mixing::Arithmetic => {
+                let (log_lambda, log_rest) = (lambda.ln(), (-lambda).ln_1p());
+                both.map(|(pema, plm)| log_add_exp(pema + log_lambda, plm + log_rest) as f32).collect()
+            }
+            Mixing::Geometric => {
+                let (log_share, log_rest) = (SMOOTHING.ln(), (-SMOOTHING).ln_1p());
+                let smooth = |pema: f64, plm: f64| log_add_exp(pema + log_rest, plm + log_share);
+                let weighted = both.map(|(pema, plm)| (lambda * smooth(pema, plm) + (1.0 - lambda) * plm) as f32);
+                log_softmax(&weighted.collect::<Vec<_>>())
+            }
+        }
     }
-    if lambda >= 1.0 {
-        return log_p_pema.to_vec();
-    }
-    let (log_lambda, log_rest) = (f64::from(lambda).ln(), (-f64::from(lambda)).ln_1p());
-    let mix = |(&pema, &plm)| log_add_exp(f64::from(pema) + log_lambda, f64::from(plm) + log_rest) as f32;
-    log_p_pema.iter().zip(log_p_plm).map(mix).collect()
 }
 
 /// `log(e^a + e^b)` without overflow.

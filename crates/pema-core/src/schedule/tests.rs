@@ -84,6 +84,14 @@ impl Matrix {
     }
 }
 
+fn arithmetic(lambda: f32) -> Mix {
+    Mix { mixing: Mixing::Arithmetic, lambda }
+}
+
+fn geometric(lambda: f32) -> Mix {
+    Mix { mixing: Mixing::Geometric, lambda }
+}
+
 #[track_caller]
 fn assert_close(ours: &[f32], golden: &[f64]) {
     assert_eq!(ours.len(), golden.len());
@@ -97,7 +105,7 @@ fn golden_sample_of_schedules_and_mixtures() {
     let sample: Sample = serde_json::from_str(include_str!("../../tests/samples/schedules.json")).unwrap();
     sample.schedules.iter().for_each(GoldenSchedule::check);
     for m in &sample.mixtures {
-        assert_close(&mix_log_probs(&log_softmax(&m.pema), &log_softmax(&m.plm), m.lam), &m.log_prob);
+        assert_close(&arithmetic(m.lam).log_probs(&log_softmax(&m.pema), &log_softmax(&m.plm)), &m.log_prob);
     }
 }
 
@@ -119,7 +127,7 @@ fn golden_schedules_and_mixtures() {
         let h = h.rows().nth(g.row).unwrap();
         let z = a.left(h).iter().map(|x| scale * x).collect::<Vec<_>>();
         let (pema, plm) = (log_p(&w_hd.right(&b_pd.left(&z))), log_p(&w_hd.right(h)));
-        assert_close(&mix_log_probs(&pema, &plm, g.lam), &g.log_prob);
+        assert_close(&arithmetic(g.lam).log_probs(&pema, &plm), &g.log_prob);
     }
 }
 
@@ -137,21 +145,31 @@ fn schedules_fall_as_computed_by_hand() {
 #[test]
 fn mixtures_are_as_computed_by_hand() {
     let (pema, plm) = ([0.5f32.ln(), 0.5f32.ln()], [0.9f32.ln(), 0.1f32.ln()]);
-    assert_close(&mix_log_probs(&pema, &plm, 0.25), &[0.8f64.ln(), 0.2f64.ln()]);
+    assert_close(&arithmetic(0.25).log_probs(&pema, &plm), &[0.8f64.ln(), 0.2f64.ln()]);
+    // The adapter's is smoothed to 0.508 and 0.492.
+    let (one, other) = ((0.508f64 * 0.9).sqrt(), (0.492f64 * 0.1).sqrt());
+    let expected = [one, other].map(|p| (p / (one + other)).ln());
+    assert_close(&geometric(0.5).log_probs(&pema, &plm), &expected);
 }
 
 #[test]
 fn lambda_0_and_1_are_exact() {
     let (pema, plm) = ([-1.0, f32::NEG_INFINITY], [-2.5, -0.1]);
-    assert_eq!(mix_log_probs(&pema, &plm, 0.0), plm);
-    assert_eq!(mix_log_probs(&pema, &plm, 1.0), pema);
+    for mix in [arithmetic, geometric] {
+        assert_eq!(mix(0.0).log_probs(&pema, &plm), plm);
+        assert_eq!(mix(1.0).log_probs(&pema, &plm), pema);
+    }
 }
 
 #[test]
 fn impossible_tokens_stay_impossible() {
-    let mixed = mix_log_probs(&[f32::NEG_INFINITY; 2], &[f32::NEG_INFINITY, 0.0], 0.5);
+    let mixed = arithmetic(0.5).log_probs(&[f32::NEG_INFINITY; 2], &[f32::NEG_INFINITY, 0.0]);
     assert_eq!(mixed[0], f32::NEG_INFINITY);
     assert!((mixed[1] - 0.5f32.ln()).abs() < 1e-6);
+    let mixed = geometric(0.5).log_probs(&[-0.1, -2.0], &[f32::NEG_INFINITY, 0.0]);
+    assert_eq!(mixed, [f32::NEG_INFINITY, 0.0]);
+    let unmet = geometric(0.5).log_probs(&[f32::NEG_INFINITY, 0.0], &[0.5f32.ln(); 2]);
+    assert!(unmet[0] > 0.09f32.ln(), "{unmet:?}");
     assert_eq!(log_softmax(&[f32::NEG_INFINITY, 0.0]), [f32::NEG_INFINITY, 0.0]);
 }
 
@@ -166,10 +184,13 @@ fn weights_out_of_range_are_refused() {
 
 #[test]
 fn stored_schedules_are_checked_as_they_are_read() {
-    let json = r#"{"schedule":"quadratic","lambda_max":0.5,"source_len":7}"#;
+    let json = r#"{"mixing":"geometric","schedule":"quadratic","lambda_max":0.5,"source_len":7}"#;
     let schedule: GradualUnrolling = serde_json::from_str(json).unwrap();
-    assert_eq!(schedule, GradualUnrolling::new(Schedule::Quadratic, 0.5, 7).unwrap());
+    let arithmetic = GradualUnrolling::new(Schedule::Quadratic, 0.5, 7).unwrap();
+    assert_eq!(schedule, arithmetic.with_mixing(Mixing::Geometric));
     assert_eq!(serde_json::to_string(&schedule).unwrap(), json);
+    let older = json.replace(r#""mixing":"geometric","#, "");
+    assert_eq!(serde_json::from_str::<GradualUnrolling>(&older).unwrap(), arithmetic);
     let error = serde_json::from_str::<GradualUnrolling>(&json.replace("0.5", "5")).unwrap_err();
     assert!(error.to_string().contains("lambda_max is 5"));
 }
@@ -181,9 +202,11 @@ proptest! {
         lambda in 0f32..=1.0,
     ) {
         let (pema, plm): (Vec<_>, Vec<_>) = logits.into_iter().unzip();
-        let mixed = mix_log_probs(&log_softmax(&pema), &log_softmax(&plm), lambda);
-        let sum = mixed.iter().map(|&x| f64::from(x).exp()).sum::<f64>();
-        prop_assert!((sum - 1.0).abs() < 1e-4);
+        for mix in [arithmetic, geometric] {
+            let mixed = mix(lambda).log_probs(&log_softmax(&pema), &log_softmax(&plm));
+            let sum = mixed.iter().map(|&x| f64::from(x).exp()).sum::<f64>();
+            prop_assert!((sum - 1.0).abs() < 1e-4);
+        }
     }
 
     #[test]

@@ -149,8 +149,14 @@ pub struct TrainSettings {
     pub patience: u32,
     /// Tokens of the target's own prefix that the adapter sees; 0 is the paper's method.
     pub prefix: u32,
+    /// Whether the adapter's bottleneck goes through SiLU; false is the paper's method.
+    pub silu: bool,
+    /// Whether the adapter attends over all of the target's own prefix; false is the paper's method.
+    pub recall: bool,
     /// Whether the adapter may copy tokens of the prompt; false is the paper's method.
     pub copy: bool,
+    /// Whether the softmax is over the tokens that the memory meets alone; false is the paper's method.
+    pub short_vocabulary: bool,
     /// Decides weights, order and dropout.
     pub seed: u32,
 }
@@ -159,12 +165,11 @@ pub struct TrainSettings {
 #[derive(Clone, Debug, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Decoding {
-    /// The mixture's weight.
-    pub mixing: Mixing,
-    /// The model is asked at the first so many tokens alone, and its owner learns all of these but
-    /// the last; at 0 it is private generation. Absent: the model is asked at every token. Needs an
-    /// adapter with contexts of the prompt alone; the model then does not write for comparison.
-    pub consult: Option<u32>,
+    /// The mixture.
+    pub mixture: Mixture,
+    /// When the model is asked. Absent: at every token. Needs an adapter with contexts of the prompt
+    /// alone; the model then does not write for comparison.
+    pub consult: Option<Asking>,
     /// Greedy when absent.
     pub sampling: Option<Sampling>,
     /// No sequence of so many tokens is written twice; 0 allows it.
@@ -201,14 +206,26 @@ impl From<pema_core::align::Contexts> for Contexts {
     }
 }
 
-/// Weight of the adapter in the mixture, over the steps.
+/// The mixture, over the steps.
 #[derive(Clone, Copy, Debug, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
-pub struct Mixing {
+pub struct Mixture {
+    /// How two distributions become one.
+    pub mixing: MixingKind,
     /// How it falls.
     pub schedule: ScheduleKind,
     /// Where it begins, in [0, 1].
     pub lambda_max: f32,
+}
+
+/// How two distributions become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum MixingKind {
+    /// Their weighted mean: the paper's.
+    Arithmetic,
+    /// Their weighted geometric mean.
+    Geometric,
 }
 
 /// How the adapter's weight falls with the step.
@@ -221,6 +238,17 @@ pub enum ScheduleKind {
     Quadratic,
     /// It does not fall.
     Constant,
+}
+
+/// When the model is asked: its owner learns what was written before. Elsewhere the adapter writes
+/// alone.
+#[derive(Clone, Copy, Debug, Deserialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub enum Asking {
+    /// At the first so many tokens; 0 is private generation.
+    First(u32),
+    /// Where the adapter's entropy is above so many nats.
+    Above(f32),
 }
 
 /// Sampling from the mixture.

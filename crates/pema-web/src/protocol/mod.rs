@@ -7,7 +7,9 @@ mod command;
 mod event;
 mod summary;
 
-pub use command::{Command, Contexts, DataFile, Decoding, DeviceChoice, Mixing, Sampling, ScheduleKind, TrainSettings};
+pub use command::{
+    Asking, Command, Contexts, DataFile, Decoding, DeviceChoice, MixingKind, Mixture, Sampling, ScheduleKind, TrainSettings,
+};
 pub use event::{Event, Task};
 pub use summary::{
     AdapterInfo, DataSummary, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure, LedgerEntry, LedgerKind,

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use pema_adapter::{Adapter, Hidden, Mixer, Phase};
+use pema_core::schedule::{Mix, Mixing};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::head::{assert_same_course, assert_same_head, assert_step_fits};
@@ -30,7 +31,7 @@ fn golden() -> [Golden; 2] {
 /// Losses of every step of both phases, through the trainer.
 async fn assert_golden_losses(device: &Device, tolerance: f64) {
     for golden in golden() {
-        let mut trainer = golden.trainer(device);
+        let mut trainer = golden.trainer(device).await;
         let mut progress = Vec::new();
         while !trainer.is_done() {
             progress.push(trainer.step().await.unwrap());
@@ -53,18 +54,19 @@ async fn assert_golden_gradients(device: &Device, tolerance: f64) {
 /// computes from the same file.
 async fn assert_same_distributions(device: &Device, tolerance: f64) {
     let [golden, _] = golden();
-    let mut trainer = golden.trainer(device);
+    let mut trainer = golden.trainer(device).await;
     while !trainer.is_done() {
         trainer.step().await.unwrap();
     }
     let file = trainer.adapter().unwrap().export("golden").await.unwrap();
     let h: Vec<half::f16> = golden.tensor("h")[..golden.size("d")].iter().map(|x| half::f16::from_f32(*x)).collect();
     let hidden = Hidden { prompt: &h, current: &h };
+    let mix = Mix { mixing: Mixing::Geometric, lambda: 0.6 };
     let mut mixtures = Vec::new();
     for device in [device.clone(), Device::flex()] {
         let head = golden.head(&device);
         let (_, adapter) = Adapter::import(&file, head.hash(), &device).unwrap();
-        let mixed = Mixer::new(head, Some(adapter), device).distributions(hidden, &[], &[], 0.6).await.unwrap();
+        let mixed = Mixer::new(head, Some(adapter), device).distributions(hidden, &[], &[], mix).await.unwrap();
         mixtures.push(mixed.mixture);
     }
     let expected: Vec<f64> = mixtures[1].iter().map(|x| f64::from(*x)).collect();

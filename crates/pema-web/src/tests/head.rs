@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use half::f16;
 use pema_adapter::{
-    AdapterConfig, Head, MemoryBuilder, Trainer,
+    Activation, AdapterConfig, Head, MemoryBuilder, Trainer, Vocabulary,
     bench::{Step, StepShape},
     frozen_head_cross_entropy,
 };
@@ -98,7 +98,7 @@ pub async fn assert_step_fits(device: &Device) {
     assert!(held <= head + (64 << 20), "{held} bytes are held, {head} of them the head");
 }
 
-/// Training with local context and copying, which read rows of the head, takes the CPU's course.
+/// Training with local context, recall and copying, which read rows of the head, takes the CPU's course.
 pub async fn assert_same_course(device: &Device) {
     let (pairs, steps, d, v) = (8, 5, 16, 100);
     let file = head_file(&halves(v * d, 0.5, 99), v, d);
@@ -107,7 +107,10 @@ pub async fn assert_same_course(device: &Device) {
         alpha: 4.0,
         dropout: 0.0,
         prefix: 2,
+        activation: Activation::Silu,
+        recall: true,
         copy: true,
+        vocabulary: Vocabulary::Met { top_k: 1 },
         reconstruction_batch: 16,
         reconstruction_epochs: 1,
         prediction_batch: 16,
@@ -137,7 +140,7 @@ pub async fn assert_same_course(device: &Device) {
         memory.add(0, &shard).unwrap();
         let head = Head::from_safetensors(&file, 1.0, None, &device).unwrap();
         let model = ContentHash::of(b"a model");
-        let mut trainer = Trainer::new(config.clone(), memory.finish().unwrap(), head, model, device).unwrap();
+        let mut trainer = Trainer::new(config.clone(), memory.finish().unwrap(), head, model, device).await.unwrap();
         let mut losses = Vec::new();
         while !trainer.is_done() {
             losses.push(trainer.step().await.unwrap().loss);

@@ -32,7 +32,7 @@ pub fn document(report: &Report) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Pema evaluation</title><style>{STYLE}</style>\n<main><h1>Evaluation</h1><p>{}</p>{warning}{left_out}\n{charts}{tables}\
-         <h2>Weights</h2><p>Perplexity on validation pairs, by schedule and largest weight.</p>{maps}\
+         <h2>Weights</h2><p>Perplexity on validation pairs, by mixture and largest weight.</p>{maps}\
          <h2>How to repeat this</h2><p>All of it:</p><pre>{}</pre>{repeats}</main></html>\n",
         escape(&report.about()),
         escape(&report.command)

@@ -51,7 +51,7 @@ pub struct Report {
     /// What was asked for and could not be measured, and why.
     #[serde(default)]
     pub left_out: Vec<String>,
-    /// One for each method and schedule.
+    /// One for each method and form of mixture.
     pub rows: Vec<Row>,
     /// One for each sweep and method.
     #[serde(default)]
@@ -100,7 +100,7 @@ impl Curve {
     }
 }
 
-/// A method with one schedule.
+/// A method with one form of mixture.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Names the row in this report.
@@ -128,7 +128,7 @@ pub struct Row {
     pub texts: Option<TextScores>,
     /// What it took.
     pub costs: Costs,
-    /// Perplexity on validation references by schedule and weight; for one row of a method.
+    /// Perplexity on validation references by mixture and weight; for one row of a method.
     pub grid: Vec<Cell>,
     /// Measures this row again.
     pub command: String,

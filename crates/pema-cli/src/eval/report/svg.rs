@@ -5,12 +5,12 @@ use std::fmt::Write;
 use super::{Curve, Report, Row, html::escape};
 use crate::eval::bootstrap::Interval;
 
-/// Schedules down, weights across; fuller is better.
+/// Forms of mixture down, weights across; fuller is better.
 pub fn heat_map(row: &Row) -> String {
     let (cell_width, cell_height, left, top) = (58, 34, 90, 22);
-    let mut schedules: Vec<String> = row.grid.iter().map(|cell| cell.mixture.schedule.to_string()).collect();
-    schedules.dedup();
-    let columns = row.grid.len() / schedules.len().max(1);
+    let mut forms: Vec<String> = row.grid.iter().map(|cell| cell.mixture.form.to_string()).collect();
+    forms.dedup();
+    let columns = row.grid.len() / forms.len().max(1);
     let logs = row.grid.iter().map(|cell| cell.perplexity.ln());
     let (low, high) = logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let mut cells = String::new();
@@ -28,15 +28,15 @@ pub fn heat_map(row: &Row) -> String {
             let _ = write!(cells, "<text x=\"{tx}\" y=\"14\" text-anchor=\"middle\">{}</text>", cell.mixture.lambda_max);
         }
         if i % columns == 0 {
-            let _ = write!(cells, "<text x=\"0\" y=\"{ty}\">{}</text>", cell.mixture.schedule);
+            let _ = write!(cells, "<text x=\"0\" y=\"{ty}\">{}</text>", cell.mixture.form);
         }
     }
-    let (width, height) = (left + columns * cell_width, top + schedules.len() * cell_height);
+    let (width, height) = (left + columns * cell_width, top + forms.len() * cell_height);
     let best = row.grid.iter().min_by(|a, b| a.perplexity.total_cmp(&b.perplexity));
     let said = best.map_or(String::new(), |best| {
-        format!("{}, {}: best, with perplexity {:.1}", best.mixture.schedule, best.mixture.lambda_max, best.perplexity)
+        format!("{}, {}: best, with perplexity {:.1}", best.mixture.form, best.mixture.lambda_max, best.perplexity)
     });
-    let title = format!("Perplexity of {} by schedule and weight", row.title);
+    let title = format!("Perplexity of {} by mixture and weight", row.title);
     format!("<h3>{}</h3>{}", escape(&row.title), picture(&row.id, width, height, &title, &said, &cells))
 }
 

@@ -92,7 +92,7 @@ fn texts(report: &Report) -> Option<Table> {
 }
 
 fn costs(report: &Report) -> Table {
-    // One line a method: its schedules share an adapter.
+    // One line a method: its mixtures share an adapter.
     let rows = report.rows.iter().enumerate().filter(|(i, row)| report.rows[..*i].iter().all(|other| other.method != row.method));
     let line = |row: &Row| {
         let seconds = row.costs.training_seconds.map_or(NONE.to_owned(), |seconds| format!("{seconds:.1}"));

@@ -1,0 +1,47 @@
+//! `z`: what an adapter makes of what it sees.
+
+use burn::tensor::{Tensor, activation::silu};
+use serde::{Deserialize, Serialize};
+
+use crate::config::AdapterConfig;
+use crate::recall::RecallContext;
+use crate::train::{Extra, Weights};
+
+/// What `z` goes through, entry by entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// Nothing, as the paper.
+    #[default]
+    Linear,
+    /// `x sigma(x)`: what one token of the prefix means may depend on another.
+    Silu,
+}
+
+/// `z = act(s h_seen A)`, the paper's first half, and all that may be added to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Encoder {
+    /// `s`.
+    pub scale: f64,
+    /// `act`.
+    pub activation: Activation,
+}
+
+impl Encoder {
+    /// The encoder of these settings.
+    pub(crate) fn of(config: &AdapterConfig) -> Self {
+        Self { scale: config.scale(), activation: config.activation }
+    }
+
+    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`.
+    pub(crate) fn z(self, weights: &Weights, h_seen: Tensor<2>, recall: Option<&RecallContext>) -> Tensor<2> {
+        let mut z = h_seen.matmul(weights.a.clone()).mul_scalar(self.scale);
+        if let (Some(recall), Some(matrix)) = (recall, weights.extras.get(&Extra::Recall)) {
+            z = z.clone() + recall.recalled(matrix, z);
+        }
+        match self.activation {
+            Activation::Linear => z,
+            Activation::Silu => silu(z),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Recall: a single head of causal attention over all of the text so far, in rank space.
+//!
+//! [`crate::local_context`] shows the adapter the last few tokens, each in its place. Recall adds
+//! what was said before, wherever it stood. With `c = s h_seen A` (what the adapter has seen, before
+//! its activation) and `e` as in local context,
+//!
+//! `z = act(c + sum_j a_j v_j)`,  `[a_0, a_1, ..] = softmax([c w, c Q . k_1 / sqrt(r) - m, c Q . k_2 / sqrt(r) - 2 m, ..])`
+//!
+//! over the text's tokens, the nearest first: `k_j = e(y_{i-j}) K`, `v_j = e(y_{i-j}) V`, `m` a
+//! learned slope (ALiBi, Press et al. 2022, arXiv 2108.12409) and `c w` a sink, so that nothing need
+//! be recalled. The text so far is the data owner's own; nothing of this crosses the wire.
+//!
+//! All of it is one matrix `[2 d + r + 2, r]`, whose parts [`RecallWeights`] names.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor, TensorData};
+use pema_core::id::TokenId;
+
+use crate::head::Head;
+use crate::places::Places;
+use crate::random::uniform;
+
+/// Tokens that are recalled at most, the nearest, so that a batch of long texts fits in memory.
+const REACH: usize = 128;
+
+/// Adds this to a score to rule its token out: its weight is then 0 in f32.
+const RULED_OUT: f32 = -1e9;
+
+/// `m` at the start.
+const INITIAL_SLOPE: f32 = 0.1;
+
+/// Rows of the weights' matrix for hidden states of `d` entries.
+pub(crate) fn weight_rows(d: usize, r: usize) -> usize {
+    2 * d + r + 2
+}
+
+/// The initial weights, row-major.
+pub(crate) fn initial_weights(d: usize, r: usize, seed: u64, stream: u64) -> Vec<f32> {
+    let bound = |inputs: usize| 1.0 / (inputs as f32).sqrt();
+    let mut values = uniform(2 * d * r, bound(d), seed, stream);
+    values.extend(uniform(r * r, bound(r), seed, stream + 1));
+    values.extend(std::iter::repeat_n(0.0, r));
+    values.extend(std::iter::repeat_n(INITIAL_SLOPE, r));
+    values
+}
+
+/// The parts of the weights' matrix.
+struct RecallWeights<'a> {
+    matrix: &'a Tensor<2>,
+    d: usize,
+    r: usize,
+}
+
+impl RecallWeights<'_> {
+    fn rows(&self, from: usize, rows: usize) -> Tensor<2> {
+        self.matrix.clone().slice([from..from + rows])
+    }
+
+    /// `K [d, r]`.
+    fn keys(&self) -> Tensor<2> {
+        self.rows(0, self.d)
+    }
+
+    /// `V [d, r]`.
+    fn values(&self) -> Tensor<2> {
+        self.rows(self.d, self.d)
+    }
+
+    /// `Q [r, r]`.
+    fn query(&self) -> Tensor<2> {
+        self.rows(2 * self.d, self.r)
+    }
+
+    /// `w [r, 1]`.
+    fn sink(&self) -> Tensor<2> {
+        self.rows(2 * self.d + self.r, 1).transpose()
+    }
+
+    /// `m [1, 1]`: the mean of a row.
+    fn slope(&self) -> Tensor<2> {
+        self.rows(2 * self.d + self.r + 1, 1).mean_dim(1)
+    }
+}
+
+/// The texts so far of a batch's rows.
+#[derive(Clone, Debug)]
+pub struct RecallContext {
+    /// Embeddings of the batch's different tokens, the first zero: `[tokens, d]`.
+    embeddings: Tensor<2>,
+    /// Places in `embeddings` of the texts' tokens, the nearest first, row by row: `[n t]`.
+    written: Tensor<1, Int>,
+    /// `j`, the distance of each: `[1, t]`.
+    distances: Tensor<2>,
+    /// 0 for a token, [`RULED_OUT`] where a text is shorter than the longest: `[n, t]`.
+    padding: Tensor<2>,
+}
+
+impl RecallContext {
+    /// The context of rows, given the text so far of each.
+    pub fn new(head: &Head, texts: &[&[TokenId]]) -> Self {
+        // One at least: a tensor has no empty side.
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0).clamp(1, REACH);
+        let mut places = Places::default();
+        let written: Vec<i32> = texts
+            .iter()
+            .flat_map(|text| (0..longest).map(|back| text.iter().nth_back(back)))
+            .map(|token| places.of(token))
+            .collect();
+        let padding: Vec<f32> = written.iter().map(|&place| if place == Places::NONE { RULED_OUT } else { 0.0 }).collect();
+        let embeddings = head.embed(&places.tokens);
+        let device = embeddings.device();
+        let distances: Vec<f32> = (1..=longest).map(|j| j as f32).collect();
+        Self {
+            written: Tensor::from_data(TensorData::new(written, [texts.len() * longest]), &device),
+            distances: Tensor::from_data(TensorData::new(distances, [1, longest]), &device),
+            padding: Tensor::from_data(TensorData::new(padding, [texts.len(), longest]), &device),
+            embeddings,
+        }
+    }
+
+    /// `sum_j a_j v_j` `[n, r]`, given `c [n, r]`.
+    pub(crate) fn recalled(&self, weights: &Tensor<2>, c: Tensor<2>) -> Tensor<2> {
+        let ([n, t], [_, r]) = (self.padding.dims(), c.dims());
+        let weights = RecallWeights { matrix: weights, d: self.embeddings.dims()[1], r };
+        let of_tokens = |w: Tensor<2>| self.embeddings.clone().matmul(w).select(0, self.written.clone()).reshape([n, t, r]);
+
+        let query = c.clone().matmul(weights.query()).reshape([n, r, 1]);
+        let scores = of_tokens(weights.keys()).matmul(query).reshape([n, t]).div_scalar((r as f64).sqrt());
+        let scores = scores - self.distances.clone() * weights.slope() + self.padding.clone();
+        let attention = softmax(Tensor::cat(vec![c.matmul(weights.sink()), scores], 1), 1).slice([0..n, 1..t + 1]);
+        attention.reshape([n, 1, t]).matmul(of_tokens(weights.values())).reshape([n, r])
+    }
+}
