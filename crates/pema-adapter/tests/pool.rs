@@ -8,9 +8,11 @@ use burn::tensor::Device;
 use common::{assert_close, block_on, head_file, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
 use pema_adapter::{
-    Head, HeadPool, HeadSlice, LossError, PoolError, PoolFuture, SliceRequest, SliceRows, Trainer, frozen_head_cross_entropy,
+    Activity, AdapterConfig, Head, HeadPool, HeadSlice, Hidden, LossError, Mixer, Phase, PoolError, PoolFuture, SliceRequest,
+    SliceRows, SliceWant, Trainer, frozen_head_cross_entropy,
 };
 use pema_core::id::TokenId;
+use pema_core::schedule::Mix;
 
 const SHAPES: [(f32, Option<f32>); 2] = [(1.0, None), (0.6, Some(3.0))];
 
@@ -19,12 +21,18 @@ const SHAPES: [(f32, Option<f32>); 2] = [(1.0, None), (0.6, Some(3.0))];
 struct Here {
     workers: usize,
     slices: RefCell<Vec<HeadSlice>>,
+    /// Rows of each request, and what was wanted of them.
+    asked: RefCell<Vec<(usize, SliceWant)>>,
     answers: fn(Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, PoolError>,
 }
 
 impl Here {
     fn new(workers: usize) -> Rc<Self> {
-        Rc::new(Self { workers, slices: RefCell::default(), answers: Ok })
+        Self::answering(workers, Ok)
+    }
+
+    fn answering(workers: usize, answers: fn(Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, PoolError>) -> Rc<Self> {
+        Rc::new(Self { workers, slices: RefCell::default(), asked: RefCell::default(), answers })
     }
 }
 
@@ -41,6 +49,7 @@ impl HeadPool for Here {
 
     fn ask(&self, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
         Box::pin(async move {
+            self.asked.borrow_mut().push((request.h.len() / 8, request.want));
             let slices = self.slices.borrow().clone();
             let mut answers = Vec::new();
             for slice in &slices {
@@ -99,6 +108,37 @@ fn training_on_a_spread_head_takes_the_same_course() {
 }
 
 #[test]
+fn the_head_works_only_where_its_answer_is_used() {
+    let pool = Here::new(1);
+    let [head, _] = heads(21, 8, 1.0, None, pool.clone());
+    let new = |kappa| {
+        let config = AdapterConfig { kappa, ..small_config() };
+        block_on(Trainer::new(config, small_memory(), head.clone(), model(), Device::flex())).unwrap()
+    };
+    // Reconstruction does without; prediction asks once a step, for no gradient where it validates.
+    let mut trainer = new(0.2);
+    while let Some(progress) = (!trainer.is_done()).then(|| block_on(trainer.step()).unwrap()) {
+        let want = match progress.activity {
+            Activity::Training => SliceWant::SoftmaxAndPull,
+            Activity::Validating => SliceWant::Softmax,
+        };
+        let expected = if progress.phase == Phase::Reconstruction { vec![] } else { vec![(progress.rows, want)] };
+        assert_eq!(pool.asked.take(), expected);
+    }
+    assert_eq!(block_on(new(0.0).step()).unwrap().phase, Phase::Prediction);
+    pool.asked.take();
+
+    // A mixture asks for both rows at once, and for the model's alone where the adapter has no weight.
+    let mixer = Mixer::new(head.clone(), trainer.adapter(), Device::flex());
+    let h = [f16::ONE; 8];
+    for (lambda, rows) in [(0.0, 1), (0.3, 2), (1.0, 2)] {
+        let mix = Mix { lambda, ..Mix::PLM };
+        block_on(mixer.distributions(Hidden { prompt: &h, current: &h }, &[TokenId(1)], &[], mix)).unwrap();
+        assert_eq!(pool.asked.take(), [(rows, SliceWant::Logits)], "lambda {lambda}");
+    }
+}
+
+#[test]
 fn workers_that_fail_or_answer_otherwise_are_an_error() {
     for answers in [
         |_| Err(PoolError("it died".into())),
@@ -107,8 +147,7 @@ fn workers_that_fail_or_answer_otherwise_are_an_error() {
             Ok(all)
         },
     ] {
-        let pool = Rc::new(Here { workers: 2, slices: RefCell::default(), answers });
-        let [head, _] = heads(21, 8, 1.0, None, pool);
+        let [head, _] = heads(21, 8, 1.0, None, Here::answering(2, answers));
         let loss = block_on(frozen_head_cross_entropy(tensor(&[0.5; 8], [1, 8]), &head, &[TokenId(3)]));
         assert!(matches!(loss, Err(LossError::Read(_))), "{loss:?}");
         assert!(block_on(head.logits(tensor(&[0.5; 8], [1, 8]))).is_err());
