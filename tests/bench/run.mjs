@@ -10,7 +10,7 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { openBrowser } from './browser.mjs';
 import { html, table } from './report.mjs';
 
-const { PEMA_BIN, PEMA_BENCH_SITE, PEMA_SITE, PEMA_REPORT, CHROME } = process.env;
+const { PEMA_BIN, PEMA_WGPU_BIN, PEMA_BENCH_SITE, PEMA_SITE, PEMA_REPORT, CHROME } = process.env;
 const out = PEMA_REPORT;
 const full = { n: 64, d: 576, v: 49152, r: 128 };
 const paper = { n: 2048, d: 576, v: 49152, r: 128 };
@@ -86,10 +86,19 @@ async function inTheBrowser() {
   }
 }
 
-const native = (shape, steps = 3, ...options) => {
-  const sizes = Object.entries(shape).flatMap(([name, size]) => [`-${name}`, String(size)]);
-  return median(JSON.parse(execFileSync(PEMA_BIN, ['bench', '--steps', String(steps), ...options, ...sizes], { encoding: 'utf8' })).seconds);
-};
+const bench = (program, ...options) => median(JSON.parse(execFileSync(program, ['bench', ...options], { encoding: 'utf8' })).seconds);
+const sizesOf = (shape) => Object.entries(shape).flatMap(([name, size]) => [`-${name}`, String(size)]);
+const native = (shape, steps = 3, ...options) => bench(PEMA_BIN, '--steps', String(steps), ...options, ...sizesOf(shape));
+
+/** On a GPU, or on Mesa's lavapipe, which computes with the CPU's vector units. */
+function onWgpu() {
+  if (!PEMA_WGPU_BIN) return console.log('no Vulkan driver: native wgpu is left out (Mesa’s lavapipe is one for CPUs)');
+  const rows = 1024;
+  const peak = (2 * rows ** 3) / bench(PEMA_BIN, '--matmul', String(rows)) / 1e9;
+  const seconds = bench(PEMA_WGPU_BIN, '--device', 'wgpu', '--steps', '3', ...sizesOf(full));
+  const ours = (4 * full.n * full.d * full.v) / seconds / 1e9;
+  add({ name: `head loss, native wgpu, ${words(full)}`, unit: 'GFLOP/s', ours, theirs: peak, peer: `the CPU’s matrix product of ${rows} rows`, better: 'higher' });
+}
 
 function natively() {
   let torch;
@@ -122,6 +131,7 @@ function sizes() {
 
 sizes();
 natively();
+onWgpu();
 await inTheBrowser();
 
 const machine = `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB`;

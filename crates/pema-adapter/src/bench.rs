@@ -62,6 +62,29 @@ pub struct PlainStep {
     w_hd: Tensor<2>,
 }
 
+/// A product of two square matrices, Burn's.
+#[derive(Debug)]
+pub struct SquareProduct {
+    a: Tensor<2>,
+    b: Tensor<2>,
+}
+
+impl SquareProduct {
+    /// Uploads matrices of so many rows.
+    pub fn new(rows: usize, device: &Device) -> Self {
+        Self { a: noise([rows, rows], device), b: noise([rows, rows], device) }
+    }
+
+    /// Takes it and waits for one of its entries.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn take(&self) -> Result<f32, ReadError> {
+        let entry = read_f32(self.a.clone().matmul(self.b.clone()).slice([0..1, 0..1])).await?;
+        Ok(entry.first().copied().unwrap_or(f32::NAN))
+    }
+}
+
 impl Step {
     /// Uploads what the step needs.
     ///

@@ -1,11 +1,11 @@
-//! `pema bench`: how long one training step takes on this machine's CPU.
+//! `pema bench`: how long one training step takes on this machine.
 
 use std::{num::NonZeroUsize, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use futures::executor::block_on;
-use pema_adapter::bench::{SmallStep, Step, StepShape};
+use pema_adapter::bench::{SmallStep, SquareProduct, Step, StepShape};
 
 /// The step's sizes; by default those of the default model.
 #[derive(clap::Args, Debug)]
@@ -28,16 +28,50 @@ pub struct Args {
     /// Only what a step does beside the head: the products with A and B, their gradients, and Adam.
     #[arg(long)]
     without_head: bool,
+    /// Only a product of two square f32 matrices with so many rows: the machine's peak.
+    #[arg(long, value_name = "ROWS", conflicts_with = "without_head")]
+    matmul: Option<NonZeroUsize>,
+    /// Where the tensors live.
+    #[arg(long, value_enum, default_value_t = Place::Cpu)]
+    device: Place,
+}
+
+/// Where tensors live.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Place {
+    /// Burn's flex.
+    Cpu,
+    /// A GPU, or what Vulkan, Metal or DirectX gives for one; a build with the feature `wgpu` has it.
+    Wgpu,
+}
+
+impl Place {
+    fn device(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Some(Device::flex()),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Some(
+                block_on(Device::wgpu_options().init_async()).map_err(|error| anyhow::anyhow!("wgpu did not start: {error}"))?,
+            ),
+            #[cfg(not(feature = "wgpu"))]
+            Self::Wgpu => None,
+        }
+        .context("this build has no wgpu: build it with --features wgpu")
+    }
 }
 
 /// Prints one JSON object: the shape and the seconds of every step.
 pub fn run(args: &Args) -> Result<()> {
     let shape = StepShape { n: args.n.get(), d: args.d.get(), v: args.v.get(), r: args.r.get() };
-    let seconds = if args.without_head {
-        let mut step = SmallStep::new(shape, &Device::flex());
+    let device = args.device.device()?;
+    let seconds = if let Some(rows) = args.matmul {
+        let product = SquareProduct::new(rows.get(), &device);
+        time(args, || Ok(block_on(product.take())?))?
+    } else if args.without_head {
+        let mut step = SmallStep::new(shape, &device);
         time(args, || Ok(block_on(step.take())?))?
     } else {
-        let step = Step::new(shape, &Device::flex())?;
+        let step = Step::new(shape, &device)?;
         time(args, || Ok(block_on(step.take())?))?
     };
     println!("{}", serde_json::json!({ "shape": shape, "seconds": seconds }));

@@ -103,6 +103,18 @@ pub(crate) fn binary(project: &Project, stages: &mut Stages, which: Binary) -> R
     })
 }
 
+/// Builds the `pema` binary that also computes on GPUs, or on what Vulkan gives for one, and says where it
+/// is. It has a target directory of its own: its Burn is another build.
+pub(crate) fn binary_with_wgpu(project: &Project) -> Result<PathBuf> {
+    let target = project.target.join("wgpu");
+    Cmd::new("cargo", "the command line with wgpu (a quarter of an hour when cold: another Burn)")
+        .env("CARGO_TARGET_DIR", &target)
+        .args(["build", "--package", "pema-cli", "--features", "wgpu"])
+        .dir(&project.root)
+        .run()?;
+    Ok(target.join("debug/pema"))
+}
+
 /// Builds one flavour's JavaScript and wasm.
 pub(crate) fn wasm(project: &Project, tools: &Tools, flavour: Flavour) -> Result<()> {
     let why = "the tab's Rust (half an hour when cold: Burn)";
