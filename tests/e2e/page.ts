@@ -51,6 +51,8 @@ export interface DecodingOptions {
   maxTokens?: number;
   /** Tokens at which the model is asked, 0 for none; at all of them if absent. */
   consult?: number;
+  /** The adapter's entropy in nats above which the model is asked. */
+  consultAbove?: number;
   sampling?: Sampling;
 }
 
@@ -370,9 +372,12 @@ export class PemaPage {
     if (!(await this.at(id).isChecked())) throw new Error(`${id} was not chosen`);
   }
 
-  private async decoding({ mixing, schedule, lambdaMax, maxTokens, consult, sampling }: DecodingOptions): Promise<void> {
-    if (await this.at('private-offer').isVisible()) await this.pick(`asking-${consult === undefined ? 'always' : 'private'}`);
+  private async decoding({ mixing, schedule, lambdaMax, maxTokens, consult, consultAbove, sampling }: DecodingOptions): Promise<void> {
+    if (await this.at('private-offer').isVisible()) {
+      await this.pick(`asking-${consult !== undefined ? 'private' : consultAbove !== undefined ? 'unsure' : 'always'}`);
+    }
     if (consult !== undefined) await this.at('consult').fill(String(consult));
+    if (consultAbove !== undefined) await this.at('consult-above').fill(String(consultAbove));
     if (mixing !== undefined) await this.pick(`mixing-${mixing}`);
     if (schedule !== undefined) await this.pick(`schedule-${schedule}`);
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));

@@ -118,14 +118,15 @@ test('with contexts of the prompt alone no budget leaves, and private generation
   const { tokens } = (await ModelTexts.of(service.direct)).pair(pair).prompt;
   const start = { type: 'start', prompt: tokens, logits: { mode: 'none' } };
 
-  // Mixing at the first token needs nothing but the prompt's context either.
-  for (const consult of [0, 1]) {
+  // Mixing at the first token needs nothing but the prompt's context either, and no distribution over
+  // the vocabulary is so unsure as the last one asks.
+  for (const [asking, mixed, kind] of [[{ consult: 0 }, 0, 'prompts'], [{ consult: 1 }, 1, 'prompts'], [{ consultAbove: 20 }, 0, 'generation']] as const) {
     const earlier = service.proxy.recordings.length;
-    const { plm, mixture, lambdas } = await pema.generate(pair.input, { maxTokens: 12, schedule: 'constant', lambdaMax: 0.5, consult });
+    const { plm, mixture, lambdas } = await pema.generate(pair.input, { maxTokens: 12, schedule: 'constant', lambdaMax: 0.5, ...asking });
     expect(plm).toBe('');
     expect(mixture).toBeTruthy();
     expect(lambdas.length).toBeGreaterThan(2);
-    expect(lambdas.every((lambda, step) => lambda === (step < consult ? 0.5 : 1))).toBe(true);
+    expect(lambdas.every((lambda, step) => lambda === (step < mixed ? 0.5 : 1))).toBe(true);
 
     const { exchanges, problems } = understand(service.proxy.recordings.slice(earlier), 'service');
     expect(problems).toEqual([]);
@@ -134,7 +135,7 @@ test('with contexts of the prompt alone no budget leaves, and private generation
     expect(spoken.map(({ payload }) => JSON.parse(payload.toString('utf8')) as unknown)).toEqual([start]);
 
     const row = (await pema.ledger()).at(-1);
-    expect(row).toMatchObject({ kind: 'prompts', carried: `prompts: 1, of ${tokens.length} tokens; generated tokens: 0` });
+    expect(row).toMatchObject({ kind, carried: `prompts: 1, of ${tokens.length} tokens; generated tokens: 0` });
     expect(row?.sent).toBe(JSON.stringify(start).length);
   }
 });
