@@ -23,3 +23,9 @@ fn slope(logits: vec4<f32>) -> vec4<f32> {
   }
   return max(1.0 - (logits / CAP) * (logits / CAP), vec4(0.0));
 }
+
+// The softmax of two disjoint sets of logits, each its maximum and sum exp(l - maximum).
+fn joined(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+  let top = max(a.x, b.x);
+  return vec2(top, a.y * exp(a.x - top) + b.y * exp(b.x - top));
+}

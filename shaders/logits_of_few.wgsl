@@ -3,12 +3,14 @@
 
 struct Shape {
   rows: u32,   // rows of w
+  first: u32,  // the block's first row of the vocabulary
+  v: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;  // [n, d / 4]
 @group(0) @binding(2) var<storage, read_write> w: array<vec4<u32>>;  // [rows, d / 8], f16
-@group(0) @binding(3) var<storage, read_write> logits: array<f32>;   // [n, rows]
+@group(0) @binding(3) var<storage, read_write> logits: array<f32>;   // [n, v]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -22,5 +24,5 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     sum += dot(h[first], vec4(unpack2x16float(packed.x), unpack2x16float(packed.y)));
     sum += dot(h[first + 1], vec4(unpack2x16float(packed.z), unpack2x16float(packed.w)));
   }
-  logits[at.y * shape.rows + at.x] = shaped(vec4(sum)).x;
+  logits[at.y * shape.v + shape.first + at.x] = shaped(vec4(sum)).x;
 }

@@ -12,12 +12,6 @@ struct Shape {
 
 var<workgroup> parts: array<vec2<f32>, 64>;
 
-// The softmax of two disjoint sets of logits.
-fn joined(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  let top = max(a.x, b.x);
-  return vec2(top, a.y * exp(a.x - top) + b.y * exp(b.x - top));
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) row: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var part = vec2(LOWEST, 0.0);

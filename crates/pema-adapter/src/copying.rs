@@ -24,7 +24,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
-use crate::head::Head;
+use crate::head::{Head, Tokens};
 use crate::places::Places;
 use crate::random::uniform;
 
@@ -100,9 +100,9 @@ impl CopyWeights {
 /// What rows may copy, and where they are.
 #[derive(Clone, Debug)]
 pub struct CopyContext {
-    /// Embeddings of the batch's different tokens, the first zero: `[tokens, d]`.
-    embeddings: Tensor<2>,
-    /// Places in `embeddings` of the prompts' tokens, row by row: `[n p]`.
+    /// The batch's different tokens, the first none.
+    tokens: Tokens,
+    /// Places in `tokens` of the prompts' tokens, row by row: `[n p]`.
     prompt: Tensor<1, Int>,
     /// Places of the text's last tokens, the nearest first: `WINDOW` of `[n]`.
     written: Vec<Tensor<1, Int>>,
@@ -125,25 +125,25 @@ impl CopyContext {
         }
         let written: Vec<Vec<i32>> =
             (0..WINDOW).map(|k| rows.iter().map(|(_, text)| places.of(text.iter().nth_back(k))).collect()).collect();
-        let embeddings = head.embed(&places.tokens);
-        let device = embeddings.device();
+        let device = head.device();
         let index = |places: Vec<i32>| {
             let len = places.len();
-            Tensor::from_data(TensorData::new(places, [len]), &device)
+            Tensor::from_data(TensorData::new(places, [len]), device)
         };
         Self {
             prompt: index(prompt),
             written: written.into_iter().map(index).collect(),
-            padding: Tensor::from_data(TensorData::new(padding, [rows.len(), longest]), &device),
-            embeddings,
+            padding: Tensor::from_data(TensorData::new(padding, [rows.len(), longest]), device),
+            tokens: head.tokens(&places.tokens),
         }
     }
 
     /// The sentinel `u [n, 1]` and the scores `[n, p]`, given `z [n, r]`.
     fn scores(&self, weights: &Tensor<2>, z: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let ([n, p], [_, r]) = (self.padding.dims(), z.dims());
-        let weights = CopyWeights { matrix: weights.clone(), d: self.embeddings.dims()[1] };
-        let codes = self.embeddings.clone().matmul(weights.codes()); // [tokens, r]
+        let embeddings = self.tokens.embeddings(); // [tokens, d]
+        let weights = CopyWeights { matrix: weights.clone(), d: embeddings.dims()[1] };
+        let codes = embeddings.matmul(weights.codes()); // [tokens, r]
         let query = self.written.iter().zip(1..).map(|(index, k)| codes.clone().select(0, index.clone()) * weights.query(k));
         let query = query.reduce(|sum, part| sum + part).unwrap_or_else(|| z.zeros_like()); // [n, r]
 

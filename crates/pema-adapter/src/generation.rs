@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use pema_core::id::TokenId;
-use pema_core::sampling::{Chooser, rule_out_repeats};
+use pema_core::sampling::{Chooser, repeats};
 use pema_core::schedule::{GradualUnrolling, Mix};
 use pema_core::wire::frame::StepFrame;
 
-use crate::mixture::{Distributions, Hidden, Mixer, NotPrivate};
+use crate::mixture::{Hidden, Mixer, NotPrivate, Picked};
 use crate::tensor_file::ReadError;
 
 /// Where hidden states come from: a service's generation stream.
@@ -81,12 +81,12 @@ impl Consult {
         }
     }
 
-    /// Whether the adapter alone, with this distribution, will do.
-    fn spares(self, alone: &Distributions) -> bool {
+    /// Whether the adapter alone, which chose this token, will do.
+    fn spares(self, alone: &Picked) -> bool {
         match self {
             Self::Always => false,
             Self::First(_) => true,
-            Self::Above(nats) => alone.entropy() <= nats,
+            Self::Above(nats) => alone.entropy <= nats,
         }
     }
 }
@@ -133,11 +133,12 @@ pub async fn generate<S: ContextStream>(
     let mut current = first.h.clone();
     let mut told = 0;
     for step in 0..max_tokens {
+        let (choice, ruled_out) = (chooser.choice(), repeats(&written, no_repeat));
         let alone = match private.filter(|_| !consult.at(step)) {
-            Some(private) => Some(private.distributions(&first.h, prompt, &written).await?),
+            Some(private) => Some(private.choose(&first.h, prompt, &written, choice, &ruled_out).await?),
             None => None,
         };
-        let (mix, next) = match alone.filter(|alone| consult.spares(alone)) {
+        let (mix, picked) = match alone.filter(|alone| consult.spares(alone)) {
             Some(alone) => {
                 stream.pause().await;
                 (Mix::ADAPTER, alone)
@@ -149,15 +150,11 @@ pub async fn generate<S: ContextStream>(
                 told = written.len();
                 let mix = unrolling.as_ref().map_or(Mix::PLM, |unrolling| unrolling.mix(step));
                 let hidden = Hidden { prompt: &first.h, current: &current };
-                (mix, mixer.distributions(hidden, prompt, &written, mix).await?)
+                (mix, mixer.choose(hidden, prompt, &written, mix, choice, &ruled_out).await?)
             }
         };
-        let mut allowed = next.mixture.clone();
-        rule_out_repeats(&mut allowed, &written, no_repeat);
-        let token = chooser.choose(&allowed);
+        let Picked { token, p_pema, p_plm, p_mixture, .. } = picked;
         let is_end = endings.contains(&token);
-        let [p_pema, p_plm, p_mixture] = next.of(token);
-        let p_plm = next.plm.is_some().then_some(p_plm);
         let flow = on_token(Chosen { token, is_end, lambda: mix.lambda, p_pema, p_plm, p_mixture });
         if is_end || flow.is_break() || step + 1 == max_tokens {
             break;

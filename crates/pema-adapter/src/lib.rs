@@ -58,7 +58,7 @@ pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, Slic
 pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
-pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, PrivateMixer};
+pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, Picked, PrivateMixer};
 pub use recall::RecallContext;
 pub use tensor_file::{FileError, ReadError};
 pub use train::{

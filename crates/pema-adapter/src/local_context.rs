@@ -12,7 +12,7 @@
 use burn::tensor::Tensor;
 use pema_core::id::TokenId;
 
-use crate::head::Head;
+use crate::head::{Head, Tokens};
 
 /// Most prefix tokens that an adapter may see.
 pub(crate) const PREFIX_MAX: usize = 8;
@@ -23,10 +23,8 @@ pub(crate) fn with_prefix<'a>(h: Tensor<2>, head: &Head, k: usize, prefix: impl 
         return h;
     }
     let rows = h.dims()[0];
-    let mut parts = vec![h];
-    for back in 1..=k {
-        let tokens = (0..rows).map(|row| prefix(row).iter().nth_back(back - 1).copied());
-        parts.push(head.embed(&tokens.collect::<Vec<_>>()));
-    }
-    Tensor::cat(parts, 1)
+    let back = |back| head.tokens(&(0..rows).map(|row| prefix(row).iter().nth_back(back).copied()).collect::<Vec<_>>());
+    let tokens: Vec<_> = (0..k).map(back).collect();
+    let parts = [h].into_iter().chain(tokens.iter().map(Tokens::embeddings));
+    Tensor::cat(parts.collect(), 1)
 }

@@ -1,14 +1,19 @@
-//! The next token's distribution: the PLM's, the adapter's, and their mixture.
+//! The next token: the PLM's distribution, the adapter's, and their mixture, or what is chosen from it.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use pema_core::align::Contexts;
 use pema_core::id::TokenId;
+use pema_core::sampling::{Choice, rule_out};
 use pema_core::schedule::{Mix, log_softmax};
 
 use crate::adapter::Adapter;
 use crate::copying::CopyContext;
 use crate::head::Head;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+use crate::head::Order;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+use crate::vocabulary::Kept;
 use crate::local_context::with_prefix;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
@@ -20,6 +25,21 @@ pub struct Mixer {
     head: Head,
     adapter: Option<Adapter>,
     device: Device,
+}
+
+/// A token that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Picked {
+    /// The token.
+    pub token: TokenId,
+    /// The adapter's probability of it, 0 where the adapter has no weight.
+    pub p_pema: f32,
+    /// The PLM's, where it was asked.
+    pub p_plm: Option<f32>,
+    /// The mixture's.
+    pub p_mixture: f32,
+    /// The mixture's entropy in nats.
+    pub entropy: f32,
 }
 
 /// Hidden states `[d]` of one step of a text.
@@ -79,40 +99,46 @@ impl Mixer {
         written: &[TokenId],
         mix: Mix,
     ) -> Result<Distributions, ReadError> {
-        let h = self.upload(hidden.current);
-        let adapted = self.adapter.as_ref().filter(|_| mix.lambda > 0.0).map(|adapter| {
-            let h = match adapter.origin().config.contexts {
-                Contexts::Steps => h.clone(),
-                Contexts::Prompt => self.upload(hidden.prompt),
-            };
-            self.adapted(adapter, h, prompt, written)
+        self.step(hidden, prompt, written, mix).distributions().await
+    }
+
+    /// Chooses the next token, not one of `ruled_out`, which rises; the rest as for
+    /// [`Self::distributions`], which a device with Pema's own kernels keeps to itself.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn choose(
+        &self,
+        hidden: Hidden<'_>,
+        prompt: &[TokenId],
+        written: &[TokenId],
+        mix: Mix,
+        choice: Choice,
+        ruled_out: &[TokenId],
+    ) -> Result<Picked, ReadError> {
+        self.step(hidden, prompt, written, mix).choose(choice, ruled_out).await
+    }
+
+    fn step<'a>(&'a self, hidden: Hidden<'a>, prompt: &'a [TokenId], written: &'a [TokenId], mix: Mix) -> Step<'a> {
+        let pema = self.adapter.as_ref().filter(|_| mix.lambda > 0.0).map(|adapter| match adapter.origin().config.contexts {
+            Contexts::Steps => (adapter, hidden.current),
+            Contexts::Prompt => (adapter, hidden.prompt),
         });
-        // [2, d]: the head is read once for both.
-        let rows = match &adapted {
-            Some(adapted) => Tensor::cat(vec![h, adapted.h_pd.clone()], 0),
-            None => h,
-        };
-        let mut plm = read_f32(self.head.logits(rows).await?).await?;
-        let logits = plm.split_off(self.head.v());
-        let plm = log_softmax(&plm);
-        let Some(adapted) = adapted else {
-            return Ok(Distributions { pema: None, mixture: plm.clone(), plm: Some(plm) });
-        };
-        let pema = adapted.log_probs(logits, prompt).await?;
-        Ok(Distributions { mixture: mix.log_probs(&pema, &plm), pema: Some(pema), plm: Some(plm) })
+        let mix = if pema.is_some() { mix } else { Mix::PLM };
+        Step { mixer: self, plm: Some(hidden.current), pema, prompt, written, mix }
     }
 
     /// What the adapter makes of `h` `[1, d]` and the text so far.
-    fn adapted<'a>(&self, adapter: &'a Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted<'a> {
-        let config = &adapter.origin().config;
-        let h_seen = with_prefix(h, &self.head, config.prefix, |_| written);
+    fn adapted(&self, adapter: &Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted {
+        let (config, weights) = (&adapter.origin().config, &adapter.weights);
+        // Uploads, which go before all work.
         let recall = config.recall.then(|| RecallContext::new(&self.head, &[written]));
+        let copying = weights.extras.get(&Extra::Copy);
+        let copying = copying.map(|matrix| (matrix, CopyContext::new(&self.head, &[(prompt, written)])));
+        let h_seen = with_prefix(h, &self.head, config.prefix, |_| written);
         let z = adapter.z(h_seen, recall.as_ref());
-        let copying = adapter.weights.extras.get(&Extra::Copy).map(|matrix| {
-            let context = CopyContext::new(&self.head, &[(prompt, written)]);
-            context.log_weights(matrix, z.clone())
-        });
-        Adapted { adapter, h_pd: adapter.up(z), copying }
+        let copying = copying.map(|(matrix, context)| context.log_weights(matrix, z.clone()));
+        Adapted { h_pd: adapter.up(z), copying }
     }
 
     /// `[d] -> [1, d]` on the device.
@@ -122,24 +148,79 @@ impl Mixer {
     }
 }
 
+/// A step of a text.
+struct Step<'a> {
+    mixer: &'a Mixer,
+    /// `f` of the prompt and the text so far, where the PLM is asked.
+    plm: Option<&'a [f16]>,
+    /// The adapter and what it is given, where it has weight. Never neither.
+    pema: Option<(&'a Adapter, &'a [f16])>,
+    prompt: &'a [TokenId],
+    written: &'a [TokenId],
+    mix: Mix,
+}
+
+impl Step<'_> {
+    /// What the head is to read, `[n, d]`: the PLM's row, the adapter's, or both, so that it is read
+    /// once; and the weights of copying, if the adapter copies.
+    fn rows(&self) -> (Tensor<2>, Option<Tensor<2>>) {
+        let plm = self.plm.map(|h| self.mixer.upload(h));
+        let adapted = self.pema.map(|(adapter, h)| {
+            let h = self.mixer.upload(h);
+            self.mixer.adapted(adapter, h, self.prompt, self.written)
+        });
+        let (pema, copying) = adapted.map_or((None, None), |adapted| (Some(adapted.h_pd), adapted.copying));
+        (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), copying)
+    }
+
+    async fn distributions(&self) -> Result<Distributions, ReadError> {
+        let head = &self.mixer.head;
+        let (rows, copying) = self.rows();
+        let mut logits = read_f32(head.logits(rows).await?).await?;
+        let of_adapter = logits.split_off(self.plm.map_or(0, |_| head.v()));
+        let plm = self.plm.map(|_| log_softmax(&logits));
+        let mut pema = self.pema.map(|(adapter, _)| adapter.log_softmax(of_adapter));
+        if let (Some(pema), Some(copying)) = (&mut pema, copying) {
+            copy_from(self.prompt, &read_f32(copying).await?, pema);
+        }
+        let mixture = match (&pema, &plm) {
+            (Some(pema), Some(plm)) => self.mix.log_probs(pema, plm),
+            (pema, plm) => pema.as_ref().or(plm.as_ref()).cloned().unwrap_or_default(),
+        };
+        Ok(Distributions { pema, plm, mixture })
+    }
+
+    async fn choose(&self, choice: Choice, ruled_out: &[TokenId]) -> Result<Picked, ReadError> {
+        #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+        if let Some(head) = self.mixer.head.packed() {
+            let adapter = self.pema.map(|(adapter, _)| adapter);
+            let placed = head.place(&Order {
+                has: [self.plm.is_some(), adapter.is_some()],
+                mix: self.mix,
+                choice,
+                ruled_out,
+                vocabulary: adapter.and_then(|adapter| adapter.kept.as_ref()).map_or(&[], Kept::tokens),
+                copies: if adapter.is_some_and(Adapter::copies) { self.prompt } else { &[] },
+            });
+            let (rows, copying) = self.rows();
+            return head.pick(placed, rows, copying).await;
+        }
+        let next = self.distributions().await?;
+        let mut allowed = next.mixture.clone();
+        rule_out(&mut allowed, ruled_out);
+        let token = choice.of(&allowed);
+        let [p_pema, p_plm, p_mixture] = next.of(token);
+        let p_plm = next.plm.is_some().then_some(p_plm);
+        Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy() })
+    }
+}
+
 /// The adapter's half of a step, on the device.
-struct Adapted<'a> {
-    adapter: &'a Adapter,
+struct Adapted {
     /// `[1, d]`.
     h_pd: Tensor<2>,
     /// `log g` and `log a`, `[1, 1 + p]`, if the adapter copies.
     copying: Option<Tensor<2>>,
-}
-
-impl Adapted<'_> {
-    /// The adapter's log-probabilities `[v]`, from the head's logits of `h_pd` `[v]`.
-    async fn log_probs(self, logits: Vec<f32>, prompt: &[TokenId]) -> Result<Vec<f32>, ReadError> {
-        let mut log_p = self.adapter.log_softmax(logits);
-        if let Some(copying) = self.copying {
-            copy_from(prompt, &read_f32(copying).await?, &mut log_p);
-        }
-        Ok(log_p)
-    }
 }
 
 /// An adapter that writes from `f(prompt)` alone.
@@ -150,22 +231,23 @@ pub struct PrivateMixer<'a> {
 }
 
 impl PrivateMixer<'_> {
-    /// The adapter's distribution after a prompt, not empty, with the hidden state `h_prompt` `[d]`,
-    /// and the text `written` so far, whose tokens are less than `v`. The PLM's is absent.
+    /// Chooses the next token, not one of `ruled_out`, which rises, from the adapter's distribution after
+    /// a prompt, not empty, with the hidden state `h_prompt` `[d]`, and the text `written` so far, whose
+    /// tokens are less than `v`.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
-    pub async fn distributions(
+    pub async fn choose(
         &self,
         h_prompt: &[f16],
         prompt: &[TokenId],
         written: &[TokenId],
-    ) -> Result<Distributions, ReadError> {
-        let h = self.mixer.upload(h_prompt);
-        let adapted = self.mixer.adapted(self.adapter, h, prompt, written);
-        let logits = read_f32(self.mixer.head.logits(adapted.h_pd.clone()).await?).await?;
-        let pema = adapted.log_probs(logits, prompt).await?;
-        Ok(Distributions { mixture: pema.clone(), pema: Some(pema), plm: None })
+        choice: Choice,
+        ruled_out: &[TokenId],
+    ) -> Result<Picked, ReadError> {
+        let pema = Some((self.adapter, h_prompt));
+        let step = Step { mixer: self.mixer, plm: None, pema, prompt, written, mix: Mix::ADAPTER };
+        step.choose(choice, ruled_out).await
     }
 }
 

@@ -16,7 +16,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
-use crate::head::Head;
+use crate::head::{Head, Tokens};
 use crate::places::Places;
 use crate::random::uniform;
 
@@ -85,9 +85,9 @@ impl RecallWeights<'_> {
 /// The texts so far of a batch's rows.
 #[derive(Clone, Debug)]
 pub struct RecallContext {
-    /// Embeddings of the batch's different tokens, the first zero: `[tokens, d]`.
-    embeddings: Tensor<2>,
-    /// Places in `embeddings` of the texts' tokens, the nearest first, row by row: `[n t]`.
+    /// The batch's different tokens, the first none.
+    tokens: Tokens,
+    /// Places in `tokens` of the texts' tokens, the nearest first, row by row: `[n t]`.
     written: Tensor<1, Int>,
     /// `j`, the distance of each: `[1, t]`.
     distances: Tensor<2>,
@@ -107,22 +107,22 @@ impl RecallContext {
             .map(|token| places.of(token))
             .collect();
         let padding: Vec<f32> = written.iter().map(|&place| if place == Places::NONE { RULED_OUT } else { 0.0 }).collect();
-        let embeddings = head.embed(&places.tokens);
-        let device = embeddings.device();
+        let device = head.device();
         let distances: Vec<f32> = (1..=longest).map(|j| j as f32).collect();
         Self {
-            written: Tensor::from_data(TensorData::new(written, [texts.len() * longest]), &device),
-            distances: Tensor::from_data(TensorData::new(distances, [1, longest]), &device),
-            padding: Tensor::from_data(TensorData::new(padding, [texts.len(), longest]), &device),
-            embeddings,
+            written: Tensor::from_data(TensorData::new(written, [texts.len() * longest]), device),
+            distances: Tensor::from_data(TensorData::new(distances, [1, longest]), device),
+            padding: Tensor::from_data(TensorData::new(padding, [texts.len(), longest]), device),
+            tokens: head.tokens(&places.tokens),
         }
     }
 
     /// `sum_j a_j v_j` `[n, r]`, given `c [n, r]`.
     pub(crate) fn recalled(&self, weights: &Tensor<2>, c: Tensor<2>) -> Tensor<2> {
         let ([n, t], [_, r]) = (self.padding.dims(), c.dims());
-        let weights = RecallWeights { matrix: weights, d: self.embeddings.dims()[1], r };
-        let of_tokens = |w: Tensor<2>| self.embeddings.clone().matmul(w).select(0, self.written.clone()).reshape([n, t, r]);
+        let embeddings = self.tokens.embeddings(); // [tokens, d]
+        let weights = RecallWeights { matrix: weights, d: embeddings.dims()[1], r };
+        let of_tokens = |w: Tensor<2>| embeddings.clone().matmul(w).select(0, self.written.clone()).reshape([n, t, r]);
 
         let query = c.clone().matmul(weights.query()).reshape([n, r, 1]);
         let scores = of_tokens(weights.keys()).matmul(query).reshape([n, t]).div_scalar((r as f64).sqrt());

@@ -1,5 +1,8 @@
 //! Choosing the next token from a distribution: greedy, or sampled with temperature, top-k and
 //! top-p.
+//!
+//! What top-k and top-p keep is everything at least as likely as some token, and a draw goes through
+//! it in the order of ids: a device finds both without sorting, and so chooses the same.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,9 +15,10 @@ use crate::id::TokenId;
 pub struct Sampling {
     /// Divides log-probabilities; above 0.
     pub temperature: f32,
-    /// Keeps the k likeliest tokens; 0 keeps all.
+    /// Keeps the k likeliest tokens, and any as likely as the last of them; 0 keeps all.
     pub top_k: usize,
-    /// Keeps the likeliest tokens until their probabilities reach this; in (0, 1].
+    /// Keeps the likeliest tokens until their probabilities reach this, and any as likely as the last
+    /// of them; in (0, 1].
     pub top_p: f32,
     /// Seeds the draws.
     pub seed: u64,
@@ -31,12 +35,21 @@ pub enum SamplingError {
     TopP(f32),
 }
 
+/// How one token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Choice {
+    /// The likeliest token, the lowest id among equals.
+    Greedy,
+    /// The token at this quantile, in [0, 1), of the truncated distribution.
+    Draw(Sampling, f32),
+}
+
 /// Chooses tokens; the same seed and distributions give the same tokens.
 #[derive(Clone, Debug)]
 pub enum Chooser {
-    /// The likeliest token, the lowest id among equals.
+    /// Always the likeliest.
     Greedy,
-    /// A draw.
+    /// Draws.
     Sampled(Sampling, Box<ChaCha8Rng>),
 }
 
@@ -56,27 +69,43 @@ impl Chooser {
         Ok(Self::Sampled(sampling, Box::new(ChaCha8Rng::seed_from_u64(sampling.seed))))
     }
 
-    /// The next token for log-probabilities `[v]`.
-    pub fn choose(&mut self, log_p: &[f32]) -> TokenId {
+    /// How the next token is chosen.
+    pub fn choice(&mut self) -> Choice {
         match self {
-            Self::Greedy => argmax(log_p),
-            Self::Sampled(sampling, rng) => draw(log_p, sampling, rng.random::<f32>()),
+            Self::Greedy => Choice::Greedy,
+            Self::Sampled(sampling, rng) => Choice::Draw(*sampling, rng.random()),
         }
     }
 }
 
-/// Rules out every token that would write a sequence of `n` tokens a second time, as Hugging Face's
-/// `no_repeat_ngram_size`; 0 rules out nothing.
-pub fn rule_out_repeats(log_p: &mut [f32], written: &[TokenId], n: usize) {
+impl Choice {
+    /// The token for log-probabilities `[v]`.
+    pub fn of(self, log_p: &[f32]) -> TokenId {
+        match self {
+            Self::Greedy => argmax(log_p),
+            Self::Draw(sampling, u) => draw(log_p, &sampling, u),
+        }
+    }
+}
+
+/// The tokens that would write a sequence of `n` tokens a second time, as Hugging Face's
+/// `no_repeat_ngram_size` rules out: each once, in rising order. None for `n` 0.
+pub fn repeats(written: &[TokenId], n: usize) -> Vec<TokenId> {
     if n == 0 || written.len() < n {
-        return;
+        return Vec::new();
     }
     let (_, end) = written.split_at(written.len() - (n - 1));
-    for window in written.windows(n) {
-        if let [start @ .., last] = window
-            && start == end
-            && let Some(log_p) = log_p.get_mut(last.0 as usize)
-        {
+    let ending = written.windows(n).filter_map(|window| window.split_last().filter(|(_, start)| *start == end));
+    let mut tokens: Vec<TokenId> = ending.map(|(last, _)| *last).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    tokens
+}
+
+/// Makes tokens impossible.
+pub fn rule_out(log_p: &mut [f32], tokens: &[TokenId]) {
+    for token in tokens {
+        if let Some(log_p) = log_p.get_mut(token.0 as usize) {
             *log_p = f32::NEG_INFINITY;
         }
     }
@@ -95,28 +124,31 @@ pub fn argmax(log_p: &[f32]) -> TokenId {
 
 /// The token at quantile `u` of the truncated distribution.
 fn draw(log_p: &[f32], sampling: &Sampling, u: f32) -> TokenId {
-    let mut order: Vec<usize> = (0..log_p.len()).collect();
-    let descending = |a: &usize, b: &usize| log_p[*b].total_cmp(&log_p[*a]).then(a.cmp(b));
+    let likeliest = argmax(log_p);
+    let x: Vec<f32> = log_p.iter().map(|log_p| log_p / sampling.temperature).collect();
+    let Some(&top) = x.get(likeliest.0 as usize) else { return likeliest };
+    let weight = |x: f32| f64::from(x - top).exp();
+    let descending = |a: &f32, b: &f32| b.total_cmp(a);
+    let mut order = x.clone();
     if sampling.top_k > 0 && sampling.top_k < order.len() {
-        order.select_nth_unstable_by(sampling.top_k - 1, descending);
-        order.truncate(sampling.top_k);
+        let (_, &mut last, _) = order.select_nth_unstable_by(sampling.top_k - 1, descending);
+        order.retain(|x| *x >= last);
     }
     order.sort_unstable_by(descending);
-    let Some(&first) = order.first() else { return TokenId(0) };
-    let weight = |i: usize| ((log_p[i] - log_p[first]) / sampling.temperature).exp();
-    let total: f32 = order.iter().map(|&i| weight(i)).sum();
-    let mut kept = 0.0;
-    let keep = order.iter().position(|&i| {
-        kept += weight(i);
-        kept >= sampling.top_p * total
+    let wanted = f64::from(sampling.top_p) * order.iter().map(|x| weight(*x)).sum::<f64>();
+    let mut mass = 0.0;
+    let reached = order.iter().find(|x| {
+        mass += weight(**x);
+        mass >= wanted
     });
-    order.truncate(keep.map_or(order.len(), |last| last + 1));
-    let mut left = u * order.iter().map(|&i| weight(i)).sum::<f32>();
-    let drawn = order.iter().find(|&&i| {
-        left -= weight(i);
+    let least = reached.or(order.last()).copied().unwrap_or(top);
+    let kept = || x.iter().enumerate().filter(|(_, x)| **x >= least).map(|(id, x)| (id, weight(*x)));
+    let mut left = f64::from(u) * kept().map(|(_, weight)| weight).sum::<f64>();
+    let drawn = kept().find(|(_, weight)| {
+        left -= weight;
         left < 0.0
     });
-    TokenId(*drawn.unwrap_or(&first) as u32)
+    drawn.map_or(likeliest, |(id, _)| TokenId(id as u32))
 }
 
 #[cfg(test)]
@@ -130,14 +162,14 @@ mod tests {
     fn counts(chooser: &mut Chooser, log_p: &[f32]) -> Vec<usize> {
         let mut counts = vec![0; log_p.len()];
         for _ in 0..4000 {
-            counts[chooser.choose(log_p).0 as usize] += 1;
+            counts[chooser.choice().of(log_p).0 as usize] += 1;
         }
         counts
     }
 
     #[test]
     fn greedy_takes_the_first_of_equals() {
-        assert_eq!(Chooser::Greedy.choose(&[-2.0, -1.0, -1.0]), TokenId(1));
+        assert_eq!(Choice::Greedy.of(&[-2.0, -1.0, -1.0]), TokenId(1));
     }
 
     #[test]
@@ -158,10 +190,28 @@ mod tests {
     }
 
     #[test]
+    fn a_draw_goes_through_the_kept_tokens_by_id() {
+        let log_p = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
+        let drawn = |top_k, top_p, u| Choice::Draw(Sampling { temperature: 1.0, top_k, top_p, seed: 0 }, u).of(&log_p).0;
+        assert_eq!([0.05, 0.15, 0.45, 0.55, 0.65, 0.75, 0.999].map(|u| drawn(0, 1.0, u)), [0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!([0.0, 0.5, 0.6, 0.999].map(|u| drawn(2, 1.0, u)), [1, 1, 3, 3]);
+        // Of 0.4 + 0.3 + 0.2, the first two reach seven ninths; three are needed for more.
+        assert_eq!([0.0, 0.6, 0.999].map(|u| drawn(3, 0.77, u)), [1, 3, 3]);
+        assert_eq!([0.0, 0.5, 0.7].map(|u| drawn(3, 0.79, u)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn tokens_as_likely_as_the_last_kept_one_are_kept() {
+        let log_p = [0.2f32, 0.4, 0.2, 0.2].map(f32::ln);
+        let drawn = |top_k, top_p| Choice::Draw(Sampling { temperature: 1.0, top_k, top_p, seed: 0 }, 0.999).of(&log_p);
+        assert_eq!([drawn(2, 1.0), drawn(0, 0.5), drawn(1, 1.0)], [TokenId(3), TokenId(3), TokenId(1)]);
+    }
+
+    #[test]
     fn sequences_are_not_written_twice() {
         let ruled_out = |written: &[u32], n| {
             let mut log_p = [0.0; 6];
-            rule_out_repeats(&mut log_p, &written.iter().map(|&id| TokenId(id)).collect::<Vec<_>>(), n);
+            rule_out(&mut log_p, &repeats(&written.iter().map(|&id| TokenId(id)).collect::<Vec<_>>(), n));
             (0..6).filter(|&id| log_p[id] == f32::NEG_INFINITY).collect::<Vec<_>>()
         };
         assert_eq!(ruled_out(&[1, 2, 3, 1, 2, 4, 1, 2], 3), [3, 4]);

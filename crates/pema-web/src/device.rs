@@ -14,6 +14,9 @@ use crate::{
 /// Names under which browsers present adapters that run on the CPU.
 const SOFTWARE_ADAPTERS: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "microsoft basic render"];
 
+/// Launches that go to the GPU together: more than any token needs, with the uploads before them.
+const TASKS_MAX: usize = 128;
+
 /// The devices of this worker. WebGPU can be initialised once.
 #[derive(Default)]
 pub struct Devices {
@@ -57,7 +60,7 @@ impl Devices {
             return Err(TabError::NoWebGpu(missing.note.clone().unwrap_or_default()));
         }
         if self.webgpu.is_none() {
-            let device = Device::wgpu_options().init_async().await;
+            let device = Device::wgpu_options().tasks_max(TASKS_MAX).init_async().await;
             self.webgpu = Some(device.map_err(|error| TabError::NoWebGpu(error.to_string()))?);
         }
         let device = self.webgpu.clone().ok_or_else(|| TabError::NoWebGpu("it did not start".into()))?;

@@ -1,5 +1,7 @@
 //! Shaders as CubeCL launches them.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
 use burn_cubecl::cubecl::{
     CubeKernel, PrecompiledSource,
     ir::{UIntKind, metadata::Info},
@@ -14,17 +16,29 @@ struct Kernel {
     constants: Constants,
 }
 
+/// Shapes of launches on the device, kept because an upload sends off all launches before it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shapes(Rc<RefCell<HashMap<Vec<u32>, Handle>>>);
+
+impl Shapes {
+    fn on_device(&self, shape: Vec<u32>, client: &Client) -> Handle {
+        let mut known = self.0.borrow_mut();
+        let upload = |shape: &Vec<u32>| client.create_from_slice(bytemuck::cast_slice(shape));
+        known.entry(shape).or_insert_with_key(upload).clone()
+    }
+}
+
 /// Where kernels run, and what for.
 pub(super) struct Launcher {
     pub(super) client: Client,
     pub(super) constants: Constants,
+    pub(super) shapes: Shapes,
 }
 
 impl Launcher {
     /// Runs a kernel: `shape` becomes its first binding, `buffers` the others, in order.
     pub(super) fn run(&self, shader: Shader, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
-        let shape: Vec<u32> = shape.iter().map(|&x| x as u32).collect();
-        let shape = self.client.create_from_slice(bytemuck::cast_slice(&shape));
+        let shape = self.shapes.on_device(shape.iter().map(|&x| x as u32).collect(), &self.client);
         let buffers = [&shape].into_iter().chain(buffers.iter().copied());
         let arguments = buffers.fold(KernelArguments::new(), |all, one| all.with_buffer(one.clone().binding()));
         let [x, y, z] = workgroups.map(|x| x as u32);

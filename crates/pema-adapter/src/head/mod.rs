@@ -4,23 +4,29 @@
 mod kernel;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod packed;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+mod pick;
 mod plain;
 mod pooled;
 #[cfg(any(test, feature = "webgpu", feature = "wgpu"))]
 mod shader;
+mod tokens;
 
 use std::{ops::Range, rc::Rc};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use half::f16;
 use pema_core::id::{ContentHash, TokenId};
 use safetensors::tensor::TensorView;
 
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use self::packed::PackedHead;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+pub(crate) use self::pick::Order;
 use self::plain::PlainHead;
 use self::pooled::PooledHead;
 pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
+pub(crate) use self::tokens::Tokens;
 use crate::tensor_file::{FileError, ReadError, TensorFile, floats, read_f32};
 
 /// The head's tensor in its safetensors file.
@@ -41,6 +47,7 @@ pub struct Head {
     v: usize,
     d: usize,
     hash: ContentHash,
+    device: Device,
     /// Brings a row to unit root mean square, on average.
     embedding_scale: f32,
 }
@@ -74,7 +81,7 @@ impl Head {
             squares += sum_of_squares(&values);
             Ok(values)
         })?;
-        Ok(Self::new(weights, &file, squares))
+        Ok(Self::new(weights, &file, squares, device))
     }
 
     /// The same, spread over the workers of a pool, whose device is the CPU.
@@ -98,14 +105,14 @@ impl Head {
             rows.extend(values.into_iter().map(f16::from_f32));
         }
         let pooled = PooledHead::spread(rows.into(), d, file.logits, device, pool).await?;
-        Ok(Self::new(Weights::Pooled(pooled), &file, squares))
+        Ok(Self::new(Weights::Pooled(pooled), &file, squares, device))
     }
 
-    fn new(weights: Weights, file: &HeadFile<'_>, squares: f64) -> Self {
+    fn new(weights: Weights, file: &HeadFile<'_>, squares: f64, device: &Device) -> Self {
         let [v, d] = file.shape;
         let mean_square = squares / (v * d) as f64;
         let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
-        Self { weights, v, d, hash: ContentHash::of(file.bytes), embedding_scale }
+        Self { weights, v, d, hash: ContentHash::of(file.bytes), device: device.clone(), embedding_scale }
     }
 
     /// Whether the workers that it is spread over, if any, still answer.
@@ -124,6 +131,11 @@ impl Head {
     /// `d`: entries of a hidden state.
     pub fn d(&self) -> usize {
         self.d
+    }
+
+    /// Where the head lies; a pool's is the CPU.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Names the file that the head was read from.
@@ -152,10 +164,10 @@ impl Head {
     /// worker holds it, as it is small.
     pub(crate) async fn subset(&self, tokens: &[TokenId], device: &Device) -> Result<Self, HeadError> {
         let (shape, logits) = ([tokens.len(), self.d], self.weights.logit_shape());
-        let rows = read_f32(self.weights.rows_of(tokens)).await?;
+        let rows = read_f32(self.tokens(&tokens.iter().copied().map(Some).collect::<Vec<_>>()).rows()).await?;
         let weights =
             Weights::upload(shape, logits, device, |block| Ok(rows[block.start * self.d..block.end * self.d].to_vec()))?;
-        Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), ..*self })
+        Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), device: device.clone(), ..*self })
     }
 
     /// The cross-entropies `[n, 1]` of `h [n, d]` at `y` and, if wanted, the gradient of each with
@@ -174,14 +186,13 @@ impl Head {
         })
     }
 
-    /// Embeddings `[n, d]` of tokens less than `v`, zero where there is none.
-    pub(crate) fn embed(&self, tokens: &[Option<TokenId>]) -> Tensor<2> {
-        let rows: Vec<TokenId> = tokens.iter().map(|token| token.unwrap_or_default()).collect();
-        let scale = |token: &Option<TokenId>| if token.is_some() { self.embedding_scale } else { 0.0 };
-        let scales = TensorData::new(tokens.iter().map(scale).collect::<Vec<_>>(), [tokens.len(), 1]);
-        let rows = self.weights.rows_of(&rows);
-        let scales = Tensor::<2>::from_data(scales, &rows.device());
-        rows * scales
+    /// The form that chooses tokens itself, where its kernels run.
+    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+    pub(crate) fn packed(&self) -> Option<&PackedHead> {
+        match &self.weights {
+            Weights::Packed(head) => Some(head),
+            _ => None,
+        }
     }
 }
 
@@ -197,16 +208,6 @@ impl Weights {
             return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
         }
         Ok(Self::Plain(PlainHead::upload(shape, logits, device, read)?))
-    }
-
-    /// `W_hd[tokens]`: `[n, d]`. Every token must be less than `v`.
-    fn rows_of(&self, tokens: &[TokenId]) -> Tensor<2> {
-        match self {
-            Self::Plain(head) => head.rows_of(tokens),
-            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-            Self::Packed(head) => head.rows_of(tokens),
-            Self::Pooled(head) => head.rows_of(tokens),
-        }
     }
 
     fn logit_shape(&self) -> LogitShape {

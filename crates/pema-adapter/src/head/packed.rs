@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::{
     backend::DispatchDevice,
-    tensor::{DType, Device, Shape, Tensor},
+    tensor::{DType, Device, Int, Shape, Tensor},
 };
 use burn_cubecl::{
     CubeBackend, CubeDevice, cubecl::server::Handle, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
@@ -15,7 +15,7 @@ use pema_core::id::TokenId;
 
 use super::{
     BLOCK_BYTES_MAX, HEAD_TENSOR, LogitShape, blocks,
-    kernel::Launcher,
+    kernel::{Launcher, Shapes},
     shader::{Constants, Shader},
 };
 use crate::tensor_file::FileError;
@@ -36,11 +36,12 @@ const CHUNK_ROWS_MAX: usize = 8192;
 const WORKGROUPS_WANTED: usize = 512;
 
 #[derive(Clone, Debug)]
-pub(super) struct PackedHead {
+pub(crate) struct PackedHead {
     blocks: Vec<Block>,
     d: usize,
     pub(super) shape: LogitShape,
     device: CubeDevice,
+    launched: Shapes,
 }
 
 /// Rows `rows` of `W_hd`.
@@ -75,32 +76,39 @@ impl PackedHead {
             Ok(Block { rows, w: client.create_from_slice(bytemuck::cast_slice(&packed)) })
         });
         let blocks = blocks.collect::<Result<_, FileError>>()?;
-        Ok(Self { blocks, d, shape, device })
+        Ok(Self { blocks, d, shape, device, launched: Shapes::default() })
     }
 
     /// `[n, d] -> [n, v]`, for few rows.
     pub(super) fn logits(&self, h: Tensor<2>) -> Tensor<2> {
         let [n, _] = h.dims();
+        let v = self.v();
         let h = float_primitive(h);
         let launcher = self.launcher(n, false);
-        let parts = self.blocks.iter().map(|block| {
+        let logits = self.empty([n, v]);
+        for block in &self.blocks {
             let rows = block.rows.len();
-            let logits = self.empty([n, rows]);
             let workgroups = [rows.div_ceil(TILE), n, 1];
-            launcher.run(Shader::LogitsOfFew, workgroups, &[rows], &[&h.handle, &block.w, &logits.handle]);
-            Tensor::from_primitive::<CubeBackend>(logits)
-        });
-        Tensor::cat(parts.collect(), 1)
+            let shape = [rows, block.rows.start, v];
+            launcher.run(Shader::LogitsOfFew, workgroups, &shape, &[&h.handle, &block.w, &logits.handle]);
+        }
+        Tensor::from_primitive::<CubeBackend>(logits)
+    }
+
+    /// `v`.
+    pub(super) fn v(&self) -> usize {
+        self.blocks.last().map_or(0, |block| block.rows.end)
     }
 
     /// `W_hd[y]`: `[n, d]`. Every target must be less than `v`, `y` not empty.
-    pub(super) fn rows_of(&self, y: &[TokenId]) -> Tensor<2> {
-        let picked = self.empty([y.len(), self.d]);
-        let launcher = self.launcher(y.len(), false);
-        let y_handle = self.tokens(y);
+    pub(super) fn rows_of(&self, y: Tensor<1, Int>) -> Tensor<2> {
+        let [n] = y.dims();
+        let y = y.try_into_primitive::<CubeBackend>().expect("the tokens lie on the head's device");
+        let picked = self.empty([n, self.d]);
+        let launcher = self.launcher(n, false);
         for block in &self.blocks {
             let shape = [block.rows.start, block.rows.len()];
-            launcher.run(Shader::Rows, [y.len(), 1, 1], &shape, &[&block.w, &y_handle, &picked.handle]);
+            launcher.run(Shader::Rows, [n, 1, 1], &shape, &[&block.w, &y.handle, &picked.handle]);
         }
         Tensor::from_primitive::<CubeBackend>(picked)
     }
@@ -118,6 +126,7 @@ impl PackedHead {
         let pull = if_wanted(plan.splits * n * d);
         let peaks = floats(n * plan.chunk / TILE * 2);
         let state = floats(n * 4);
+        let y = self.tokens(y);
 
         let mut fresh = 1;
         for block in &self.blocks {
@@ -147,7 +156,6 @@ impl PackedHead {
         let losses = self.empty([n, 1]);
         let gradient = wants_gradient.then(|| self.empty([n, d]));
         let nothing = floats(4);
-        let y = self.tokens(y);
         for block in &self.blocks {
             let gradient = gradient.as_ref().map_or(&nothing, |gradient| &gradient.handle);
             launcher.run(
@@ -162,10 +170,10 @@ impl PackedHead {
     }
 
     /// For a batch of `n` rows.
-    fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
+    pub(super) fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
         let LogitShape { scale, softcap } = self.shape;
         let constants = Constants { d: self.d, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
-        Launcher { client: self.device.client(), constants }
+        Launcher { client: self.device.client(), constants, shapes: self.launched.clone() }
     }
 
     fn tokens(&self, tokens: &[TokenId]) -> Handle {
@@ -205,7 +213,7 @@ fn pack(values: &[f32]) -> Result<Vec<u32>, FileError> {
     Ok(values.as_chunks::<2>().0.iter().map(|[low, high]| half(*low) | half(*high) << 16).collect())
 }
 
-fn float_primitive(tensor: Tensor<2>) -> CubeTensor {
+pub(super) fn float_primitive(tensor: Tensor<2>) -> CubeTensor {
     let primitive = tensor.try_into_primitive::<CubeBackend>();
     into_contiguous(primitive.expect("the tensor lies on the head's device"))
 }

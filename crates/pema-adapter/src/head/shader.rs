@@ -9,6 +9,11 @@ pub(super) enum Shader {
     Pull,
     Finish,
     Rows,
+    Masses,
+    Mix,
+    Narrow,
+    Keep,
+    Pick,
 }
 
 /// What a kernel is compiled for.
@@ -24,6 +29,10 @@ pub(super) struct Constants {
 
 const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
 const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
+const ORDER: &str = include_str!("../../../../shaders/order.wgsl");
+const MIXTURE: &str = include_str!("../../../../shaders/mixture.wgsl");
+const SCAN: &str = include_str!("../../../../shaders/scan.wgsl");
+const THRESHOLD: &str = include_str!("../../../../shaders/threshold.wgsl");
 
 impl Shader {
     /// WGSL with an entry point `main`.
@@ -44,6 +53,11 @@ impl Shader {
             Self::Pull => &[TILE, include_str!("../../../../shaders/pull.wgsl")],
             Self::Finish => &[include_str!("../../../../shaders/finish.wgsl")],
             Self::Rows => &[include_str!("../../../../shaders/rows.wgsl")],
+            Self::Masses => &[include_str!("../../../../shaders/masses.wgsl")],
+            Self::Mix => &[ORDER, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
+            Self::Narrow => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/narrow.wgsl")],
+            Self::Keep => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/keep.wgsl")],
+            Self::Pick => &[ORDER, SCAN, MIXTURE, include_str!("../../../../shaders/pick.wgsl")],
         };
         [&constants, COMMON].into_iter().chain(parts.iter().copied()).collect()
     }
@@ -58,7 +72,9 @@ mod tests {
     /// Browsers check shaders with their own compilers, of which Naga is Firefox's.
     #[test]
     fn naga_accepts_every_shader() {
-        for shader in [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows] {
+        let training = [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows];
+        let choosing = [Shader::Masses, Shader::Mix, Shader::Narrow, Shader::Keep, Shader::Pick];
+        for shader in training.into_iter().chain(choosing) {
             for softcap in [None, Some(30.0)] {
                 for wants_gradient in [false, true] {
                     let text = shader.text(Constants { d: 576, scale: 0.5, softcap, wants_gradient, high_rows: wants_gradient });

@@ -1,13 +1,15 @@
 //! Fixtures that the tests share.
 #![allow(dead_code, reason = "each test file uses some of them")]
 
+pub mod choosing;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use pema_adapter::{
-    Activation, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer,
+    Activation, Adapter, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer,
     Weights,
 };
 use pema_core::id::{ContentHash, TokenId};

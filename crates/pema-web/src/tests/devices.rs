@@ -13,7 +13,7 @@ use crate::{
 
 #[path = "../../../pema-adapter/tests/common/mod.rs"]
 pub mod common;
-use common::{Golden, assert_close};
+use common::{Golden, assert_close, choosing::assert_same_choices};
 
 fn golden() -> [Golden; 2] {
     macro_rules! case {
@@ -91,6 +91,7 @@ async fn webgpu_gives_the_numbers_of_the_cpu() {
     assert_same_distributions(&device, 1e-3).await;
     assert_same_head(&device).await;
     assert_same_course(&device).await;
+    assert_same_choices(&device).await;
 }
 
 #[wasm_bindgen_test]

@@ -1,0 +1,128 @@
+//! A device's choices of tokens against the CPU's, on the same f16 head.
+
+use pema_adapter::{Hidden, MemoryBuilder, Mixer, Picked};
+use pema_core::align::{Contexts, Targets};
+use pema_core::memory::Shard;
+use pema_core::prepare::Prepared;
+use pema_core::sampling::{Choice, Chooser, Sampling, repeats};
+use pema_core::wire::PromptSpec;
+
+use super::*;
+
+/// One tile and several.
+const VOCABULARIES: [usize; 2] = [31, 1000];
+
+const D: usize = 16;
+
+/// Temperature, top-k, top-p: each alone, none and all.
+const SETTINGS: [(f32, usize, f32); 5] = [(1.0, 0, 1.0), (0.5, 0, 1.0), (1.0, 5, 1.0), (1.0, 0, 0.6), (1.4, 20, 0.8)];
+
+fn halves(count: usize, width: f32, seed: u64) -> Vec<half::f16> {
+    noise(count, width, seed).into_iter().map(half::f16::from_f32).collect()
+}
+
+fn tokens<const N: usize>(ids: [usize; N]) -> [TokenId; N] {
+    ids.map(|id| TokenId(id as u32))
+}
+
+/// A prompt with repeated tokens, the first and the last of the vocabulary among them.
+fn prompt(v: usize) -> [TokenId; 7] {
+    tokens([3, 7, v - 1, 3, 0, 7, 3])
+}
+
+/// An adapter's file: with contexts of steps alone, or with all that there is to look back at.
+async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
+    let (pairs, steps) = (8, 5);
+    let contexts = if looks_back { Contexts::Prompt } else { Contexts::Steps };
+    let rows_each = if looks_back { 1 } else { steps };
+    let config = AdapterConfig { contexts, prefix: 2 * usize::from(looks_back), copy: looks_back, ..small_config() };
+    let word = |pair: u32, i: u32| TokenId(1 + (pair * 7 + i * 13) % (head.v() as u32 - 1));
+    let target = |pair| (1..steps).map(|i| word(pair, i)).chain([TokenId(0)]).collect();
+    let prepared = Prepared {
+        prompts: (0..pairs).map(|_| PromptSpec { tokens: prompt(head.v()).to_vec(), steps }).collect(),
+        targets: Targets::new((0..pairs).map(target).collect(), TokenId(0)).unwrap(),
+    };
+    let rows = pairs * rows_each;
+    let shard = Shard {
+        h: halves(rows as usize * D, 1.0, 4),
+        hidden_size: D,
+        prompt: (0..rows).map(|i| i / rows_each).collect(),
+        step: (0..rows).map(|i| i % rows_each).collect(),
+        token: vec![TokenId(0); rows as usize],
+    };
+    let mut memory = MemoryBuilder::new(&prepared, contexts, D, pairs - 2);
+    memory.add(0, &shard).unwrap();
+    let mut trainer = Trainer::new(config, memory.finish().unwrap(), head.clone(), model(), Device::flex()).unwrap();
+    while !trainer.is_done() {
+        trainer.step().await.unwrap();
+    }
+    trainer.adapter().unwrap().export("choosing").await.unwrap()
+}
+
+/// The likeliest token, and draws of three seeds with each of the settings.
+fn choices() -> Vec<Choice> {
+    let draws = SETTINGS.iter().flat_map(|&(temperature, top_k, top_p)| {
+        (0..3).map(move |seed| Chooser::new(Some(Sampling { temperature, top_k, top_p, seed })).unwrap().choice())
+    });
+    [Choice::Greedy].into_iter().chain(draws).collect()
+}
+
+#[track_caller]
+fn assert_same(ours: Picked, expected: Picked, what: &str) {
+    assert_eq!(ours.token, expected.token, "{what}: {ours:?} {expected:?}");
+    assert_eq!(ours.p_plm.is_some(), expected.p_plm.is_some(), "{what}");
+    let numbers = |picked: Picked| [picked.p_pema, picked.p_plm.unwrap_or(0.0), picked.p_mixture];
+    assert_close(&numbers(ours), &numbers(expected).map(f64::from), 1e-4, what);
+}
+
+/// Tokens and their probabilities are the CPU's: of the mixture at several weights and of the adapter
+/// alone, with and without copying, and with tokens ruled out that are likely.
+pub async fn assert_same_choices(device: &Device) {
+    for v in VOCABULARIES {
+        let file = head_file(&halves(v * D, 1.0, 99).iter().map(|x| x.to_f32()).collect::<Vec<_>>(), v, D);
+        let on = |device: &Device| Head::from_safetensors(&file, 1.0, Some(9.0), device).unwrap();
+        for looks_back in [false, true] {
+            let adapter = adapter_file(&on(&Device::flex()), looks_back).await;
+            let [ours, plain] = [device.clone(), Device::flex()].map(|device| {
+                let head = on(&device);
+                let (_, adapter) = Adapter::import(&adapter, head.hash(), &device).unwrap();
+                Mixer::new(head, Some(adapter), device)
+            });
+            assert_same_mixtures(&ours, &plain, v, looks_back).await;
+            if looks_back {
+                assert_same_alone(&ours, &plain, v).await;
+            }
+        }
+    }
+}
+
+async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize, looks_back: bool) {
+    let (h_prompt, h) = (halves(D, 2.0, 1), halves(D, 2.0, 2));
+    let (hidden, prompt) = (Hidden { prompt: &h_prompt, current: &h }, prompt(v));
+    for lambda in [0.0, 0.3, 1.0] {
+        // What the text so far would have the model repeat.
+        let mut written = tokens([5, 0, 5]);
+        written[1] = plain.choose(hidden, &prompt, &written, lambda, Choice::Greedy, &[]).await.unwrap().token;
+        for no_repeat in [0, 1, 2] {
+            let ruled_out = repeats(&written, no_repeat);
+            for choice in choices() {
+                let what = format!("v {v}, lambda {lambda}, looks back {looks_back}, no repeat {no_repeat}, {choice:?}");
+                let [ours, plain] =
+                    [ours, plain].map(|mixer| mixer.choose(hidden, &prompt, &written, lambda, choice, &ruled_out));
+                let (ours, plain) = (ours.await.unwrap(), plain.await.unwrap());
+                assert!(!ruled_out.contains(&ours.token), "{what}");
+                assert_same(ours, plain, &what);
+            }
+        }
+    }
+}
+
+async fn assert_same_alone(ours: &Mixer, plain: &Mixer, v: usize) {
+    let (h_prompt, prompt, written) = (halves(D, 2.0, 1), prompt(v), tokens([3, 7]));
+    for choice in choices() {
+        let [ours, plain] = [ours, plain].map(|mixer| mixer.private().unwrap());
+        let ours = ours.choose(&h_prompt, &prompt, &written, choice, &[]).await.unwrap();
+        let plain = plain.choose(&h_prompt, &prompt, &written, choice, &[]).await.unwrap();
+        assert_same(ours, plain, &format!("v {v}, alone, {choice:?}"));
+    }
+}

@@ -1,0 +1,37 @@
+// The maximum and the sum of exponentials of every tile of the logits, for choosing a token: a
+// workgroup a tile and row.
+
+struct Shape {
+  v: u32,
+  span: u32, // tokens of a tile, a multiple of 256
+}
+
+@group(0) @binding(0) var<storage, read_write> shape: Shape;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;      // [n, v]
+@group(0) @binding(2) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
+
+var<workgroup> parts: array<vec2<f32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) tile: vec3<u32>,
+  @builtin(num_workgroups) tiles: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  var part = vec2(LOWEST, 0.0);
+  let end = min((tile.x + 1) * shape.span, shape.v);
+  for (var id = tile.x * shape.span + lane; id < end; id += 256) {
+    part = joined(part, vec2(logits[tile.y * shape.v + id], 1.0));
+  }
+  parts[lane] = part;
+  workgroupBarrier();
+  for (var step = 128u; step > 0; step /= 2) {
+    if lane < step {
+      parts[lane] = joined(parts[lane], parts[lane + step]);
+    }
+    workgroupBarrier();
+  }
+  if lane == 0 {
+    peaks[tile.y * tiles.x + tile.x] = parts[0];
+  }
+}
