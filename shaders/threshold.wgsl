@@ -38,7 +38,7 @@ fn known(turn: u32, lane: u32) -> vec4<u32> {
     want = clamp(u32(ceil(order.top_p * f32(everything))), 1, everything);
   }
   if down_to_here >= want && down_to_here - here < want {
-    let key = before.y | bin << (24 - 8 * (last % 4));
+    let key = before.y | (bin << (24 - 8 * (last % 4)));
     cut = select(vec4(before.x, key, want - (down_to_here - here), 0), vec4(key, 0, 0, 0), last % 4 == 3);
   }
   workgroupBarrier();

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -250,6 +251,31 @@ fn a_mixture_gives_the_adapter_the_prompts_row_at_every_step() {
         assert!(mixed.p_plm.is_some() && mixed.lambda == 0.9);
     }
     assert_eq!(mixed[0].token, alone[0].token);
+}
+
+#[test]
+fn no_token_is_written_twice_unless_it_may() {
+    let mixer = mixer(config());
+    let different = |no_repeat| {
+        let generation = Generation {
+            prompt: &[TokenId(11)],
+            unrolling: None,
+            consult: Consult::NEVER,
+            chooser: Chooser::Greedy,
+            no_repeat,
+            endings: &[],
+            max_tokens: V,
+        };
+        let mut tokens = BTreeSet::new();
+        block_on(generate(&mut Owner::new(0), &mixer, generation, |chosen| {
+            tokens.insert(chosen.token);
+            ControlFlow::Continue(())
+        }))
+        .unwrap();
+        tokens.len()
+    };
+    assert_eq!(different(1), V);
+    assert!(different(0) < V);
 }
 
 #[test]
