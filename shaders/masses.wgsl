@@ -1,5 +1,5 @@
 // The maximum and the sum of exponentials of every tile of the logits, for choosing a token: a
-// workgroup a tile and row.
+// workgroup a tile and row. The adapter's row counts in its vocabulary alone.
 
 struct Shape {
   v: u32,
@@ -7,8 +7,9 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> logits: array<f32>;      // [n, v]
-@group(0) @binding(2) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(1) var<storage, read_write> order: Order;
+@group(0) @binding(2) var<storage, read_write> logits: array<f32>;      // [n, v]
+@group(0) @binding(3) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
 
 var<workgroup> parts: array<vec2<f32>, 256>;
 
@@ -21,7 +22,9 @@ fn main(
   var part = vec2(LOWEST, 0.0);
   let end = min((tile.x + 1) * shape.span, shape.v);
   for (var id = tile.x * shape.span + lane; id < end; id += 256) {
-    part = joined(part, vec2(logits[tile.y * shape.v + id], 1.0));
+    if tile.y < order.has_plm || is_in_vocabulary(id) {
+      part = joined(part, vec2(logits[tile.y * shape.v + id], 1.0));
+    }
   }
   parts[lane] = part;
   workgroupBarrier();

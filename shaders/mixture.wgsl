@@ -8,31 +8,14 @@ fn log_add_exp(a: f32, b: f32) -> f32 {
   return max(a, b) + log(1.0 + exp(-abs(a - b)));
 }
 
-// Where `id` stands among `count` rising entries of the lists, or `count`.
-fn find(first: u32, count: u32, id: u32) -> u32 {
-  var low = 0u;
-  var high = count;
-  while low < high {
-    let middle = (low + high) / 2;
-    if order.lists[first + middle] < id {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  if low < count && order.lists[first + low] == id {
-    return low;
-  }
-  return count;
-}
-
 // Of the adapter's head, given log g times it: with what the prompt's tokens add.
 fn with_copies(id: u32, log_p: f32) -> f32 {
-  let token = find(order.ruled_out, order.copied, id);
+  let ids = order.ruled_out + order.vocabulary;
+  let token = find(ids, order.copied, id);
   if token == order.copied {
     return log_p;
   }
-  let starts = order.ruled_out + order.copied;
+  let starts = ids + order.copied;
   let places = starts + order.copied + 1;
   var sum = log_p;
   for (var i = order.lists[starts + token]; i < order.lists[starts + token + 1]; i++) {
@@ -49,10 +32,13 @@ fn log_probs(id: u32) -> vec3<f32> {
     plm = logits[id] - log_sum(state[0]);
   }
   if order.has_pema == 1 {
-    pema = logits[order.has_plm * shape.v + id] - log_sum(state[order.has_plm]);
+    if is_in_vocabulary(id) {
+      pema = logits[order.has_plm * shape.v + id] - log_sum(state[order.has_plm]);
+    }
     if order.copied > 0 {
       pema = with_copies(id, pema + log_weights[0]);
     }
   }
-  return vec3(pema, plm, log_add_exp(pema + order.log_lambda, plm + order.log_rest));
+  let both = log_add_exp(pema + order.log_share_pema, plm + order.log_share_plm);
+  return vec3(pema, plm, order.power * both + (1 - order.power) * plm);
 }

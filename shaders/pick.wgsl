@@ -1,5 +1,5 @@
-// The token at quantile `u` of what is kept, in the order of ids, and its probabilities: one
-// workgroup, so at most 256 tiles.
+// The token at quantile `u` of what is kept, in the order of ids; bits of its probabilities of the
+// adapter, the PLM and the mixture, and of the mixture's entropy. One workgroup, so at most 256 tiles.
 
 struct Shape {
   v: u32,
@@ -12,9 +12,9 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> logits: array<f32>;       // [n, v]
 @group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;  // [n]
 @group(0) @binding(4) var<storage, read_write> log_weights: array<f32>;  // [1 + p]: log g, log a
-@group(0) @binding(5) var<storage, read_write> totals: array<vec4<f32>>; // [2]: of `mixed`, of the mixture
+@group(0) @binding(5) var<storage, read_write> totals: array<vec4<f32>>; // [3]: of `mixed`; of the mixture; its -l
 @group(0) @binding(6) var<storage, read_write> kept: array<u32>;         // [v + tiles], in units of 2^-31
-@group(0) @binding(7) var<storage, read_write> picked: vec4<u32>;        // the token; bits of p_pema, p_plm, p_mixture
+@group(0) @binding(7) var<storage, read_write> picked: array<u32, 5>;
 
 // The tile that holds the quantile, and how much of it comes before.
 var<workgroup> within: vec2<u32>;
@@ -49,7 +49,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       id++;
     }
     let log_p = log_probs(id);
-    let p = exp(vec3(log_p.xy, log_p.z - log_sum(totals[1])));
-    picked = vec4(id, bitcast<vec3<u32>>(p));
+    let log_mass = log_sum(totals[1]);
+    let p = bitcast<vec3<u32>>(exp(vec3(log_p.xy, log_p.z - log_mass)));
+    picked = array(id, p.x, p.y, p.z, bitcast<u32>(log_mass + totals[2].y / totals[1].y));
   }
 }

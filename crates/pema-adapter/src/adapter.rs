@@ -58,12 +58,6 @@ impl Adapter {
         self.b_rct.as_ref()
     }
 
-    /// Whether it may copy tokens of the prompt.
-    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-    pub(crate) fn copies(&self) -> bool {
-        self.weights.extras.contains_key(&Extra::Copy)
-    }
-
     /// `d`: entries of a hidden state.
     pub fn d(&self) -> usize {
         self.weights.b.dims()[1]

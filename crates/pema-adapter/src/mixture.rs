@@ -12,12 +12,12 @@ use crate::copying::CopyContext;
 use crate::head::Head;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use crate::head::Order;
-#[cfg(any(feature = "webgpu", feature = "wgpu"))]
-use crate::vocabulary::Kept;
 use crate::local_context::with_prefix;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
 use crate::train::Extra;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+use crate::vocabulary::Kept;
 
 /// Turns hidden states into distributions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -194,13 +194,14 @@ impl Step<'_> {
         #[cfg(any(feature = "webgpu", feature = "wgpu"))]
         if let Some(head) = self.mixer.head.packed() {
             let adapter = self.pema.map(|(adapter, _)| adapter);
+            let copies = adapter.is_some_and(|adapter| adapter.weights.extras.contains_key(&Extra::Copy));
             let placed = head.place(&Order {
                 has: [self.plm.is_some(), adapter.is_some()],
                 mix: self.mix,
                 choice,
                 ruled_out,
                 vocabulary: adapter.and_then(|adapter| adapter.kept.as_ref()).map_or(&[], Kept::tokens),
-                copies: if adapter.is_some_and(Adapter::copies) { self.prompt } else { &[] },
+                copies: if copies { self.prompt } else { &[] },
             });
             let (rows, copying) = self.rows();
             return head.pick(placed, rows, copying).await;

@@ -1,4 +1,4 @@
-//! Choosing a token where the logits are: of a step, four numbers are read instead of `[n, v]`.
+//! Choosing a token where the logits are: of a step, five numbers are read instead of `[n, v]`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use burn_cubecl::cubecl::server::Handle;
 use pema_core::id::TokenId;
 use pema_core::sampling::{Choice, Sampling};
+use pema_core::schedule::{Mix, Mixing, SMOOTHING};
 
 use super::packed::{PackedHead, float_primitive};
 use super::shader::Shader;
@@ -29,11 +30,13 @@ const LOWEST: f32 = -1e30;
 pub(crate) struct Order<'a> {
     /// Whether the PLM has a row, and whether the adapter has one.
     pub(crate) has: [bool; 2],
-    /// The adapter's weight: 1 where it is alone, 0 where the PLM is.
-    pub(crate) lambda: f32,
+    /// Where one is alone, all of that one.
+    pub(crate) mix: Mix,
     pub(crate) choice: Choice,
     /// Not to be chosen; in rising order.
     pub(crate) ruled_out: &'a [TokenId],
+    /// The adapter's vocabulary, in rising order; empty for all.
+    pub(crate) vocabulary: &'a [TokenId],
     /// What the adapter may copy.
     pub(crate) copies: &'a [TokenId],
 }
@@ -71,14 +74,14 @@ impl PackedHead {
         let tiles = v.div_ceil(span);
         let logits = float_primitive(self.logits(rows)).handle;
         let log_weights = copying.map_or_else(|| floats(4), |log_weights| float_primitive(log_weights).handle);
-        let (peaks, state, totals) = (floats(2 * tiles * 2), floats(n * 4), floats(2 * 4));
+        let (peaks, state, totals) = (floats(3 * tiles * 2), floats(n * 4), floats(3 * 4));
         let (mixed, kept) = (floats(v), floats(v + tiles));
-        let (bins, found, picked) = (floats(TURNS * LANES), floats(TURNS * 4), floats(4));
+        let (bins, found, picked) = (floats(TURNS * LANES), floats(TURNS * 4), floats(5));
 
-        launcher.run(Shader::Masses, [tiles, n, 1], &[v, span], &[&logits, &peaks]);
+        launcher.run(Shader::Masses, [tiles, n, 1], &[v, span], &[&order, &logits, &peaks]);
         launcher.run(Shader::Online, [n, 1, 1], &[tiles, 1], &[&peaks, &state]);
         launcher.run(Shader::Mix, [tiles, 1, 1], &[v, span], &[&order, &logits, &state, &log_weights, &mixed, &peaks, &bins]);
-        launcher.run(Shader::Online, [2, 1, 1], &[tiles, 1], &[&peaks, &totals]);
+        launcher.run(Shader::Online, [3, 1, 1], &[tiles, 1], &[&peaks, &totals]);
         for turn in turns.clone() {
             let shape = [v, span, turn, turns.start];
             launcher.run(Shader::Narrow, [tiles, 1, 1], &shape, &[&order, &mixed, &totals, &bins, &found]);
@@ -93,17 +96,21 @@ impl PackedHead {
         );
 
         let bytes = launcher.client.read_async(vec![picked]).await.map_err(|error| ReadError(error.to_string()))?;
-        let [token, p_pema, p_plm, p_mixture] = bytemuck::pod_read_unaligned(&bytes[0]);
-        let p_plm = has_plm.then_some(f32::from_bits(p_plm));
-        Ok(Picked { token: TokenId(token), p_pema: f32::from_bits(p_pema), p_plm, p_mixture: f32::from_bits(p_mixture) })
+        let [token, numbers @ ..]: [u32; 5] = bytemuck::pod_read_unaligned(&bytes[0]);
+        let [p_pema, p_plm, p_mixture, entropy] = numbers.map(f32::from_bits);
+        Ok(Picked { token: TokenId(token), p_pema, p_plm: has_plm.then_some(p_plm), p_mixture, entropy })
     }
 }
 
 impl Order<'_> {
     /// As `shaders/order.wgsl` reads it.
     fn numbers(&self) -> Vec<u32> {
-        let lambda = f64::from(self.lambda);
-        let [log_lambda, log_rest] = [lambda.ln(), (-lambda).ln_1p()].map(|log| (log as f32).max(LOWEST));
+        let lambda = f64::from(self.mix.lambda);
+        let (share_of_pema, power) = match self.mix.mixing {
+            Mixing::Geometric if lambda > 0.0 && lambda < 1.0 => (1.0 - SMOOTHING, lambda),
+            _ => (lambda, 1.0),
+        };
+        let log_shares = [share_of_pema.ln(), (-share_of_pema).ln_1p()].map(|log| (log as f32).max(LOWEST));
         let (temperature, top_k, top_p, u) = match self.choice {
             Choice::Greedy => (1.0, 0, 1.0, 0.0),
             Choice::Draw(Sampling { temperature, top_k, top_p, .. }, u) => (temperature, top_k, top_p, u),
@@ -112,11 +119,12 @@ impl Order<'_> {
         for (token, place) in self.copies.iter().zip(0..) {
             places.entry(*token).or_default().push(place);
         }
-        let mut numbers: Vec<u32> = [log_lambda, log_rest, temperature, top_p, u].map(f32::to_bits).into();
+        let [of_pema, of_plm] = log_shares;
+        let mut numbers: Vec<u32> = [of_pema, of_plm, power as f32, temperature, top_p, u].map(f32::to_bits).into();
         numbers.extend([u32::from(self.choice == Choice::Greedy), top_k as u32]);
         numbers.extend(self.has.map(u32::from));
-        numbers.extend([self.ruled_out.len(), places.len()].map(|count| count as u32));
-        numbers.extend(self.ruled_out.iter().chain(places.keys()).map(|token| token.0));
+        numbers.extend([self.ruled_out.len(), self.vocabulary.len(), places.len()].map(|count| count as u32));
+        numbers.extend(self.ruled_out.iter().chain(self.vocabulary).chain(places.keys()).map(|token| token.0));
         let ends = places.values().scan(0, |end, places| {
             *end += places.len() as u32;
             Some(*end)

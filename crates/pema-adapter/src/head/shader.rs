@@ -30,6 +30,7 @@ pub(super) struct Constants {
 const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
 const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
 const ORDER: &str = include_str!("../../../../shaders/order.wgsl");
+const LISTS: &str = include_str!("../../../../shaders/lists.wgsl");
 const MIXTURE: &str = include_str!("../../../../shaders/mixture.wgsl");
 const SCAN: &str = include_str!("../../../../shaders/scan.wgsl");
 const THRESHOLD: &str = include_str!("../../../../shaders/threshold.wgsl");
@@ -53,11 +54,11 @@ impl Shader {
             Self::Pull => &[TILE, include_str!("../../../../shaders/pull.wgsl")],
             Self::Finish => &[include_str!("../../../../shaders/finish.wgsl")],
             Self::Rows => &[include_str!("../../../../shaders/rows.wgsl")],
-            Self::Masses => &[include_str!("../../../../shaders/masses.wgsl")],
-            Self::Mix => &[ORDER, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
+            Self::Masses => &[ORDER, LISTS, include_str!("../../../../shaders/masses.wgsl")],
+            Self::Mix => &[ORDER, LISTS, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
             Self::Narrow => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/narrow.wgsl")],
             Self::Keep => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/keep.wgsl")],
-            Self::Pick => &[ORDER, SCAN, MIXTURE, include_str!("../../../../shaders/pick.wgsl")],
+            Self::Pick => &[ORDER, SCAN, LISTS, MIXTURE, include_str!("../../../../shaders/pick.wgsl")],
         };
         [&constants, COMMON].into_iter().chain(parts.iter().copied()).collect()
     }

@@ -1,10 +1,11 @@
 //! A device's choices of tokens against the CPU's, on the same f16 head.
 
-use pema_adapter::{Hidden, MemoryBuilder, Mixer, Picked};
+use pema_adapter::{Hidden, MemoryBuilder, Mixer, Picked, Vocabulary};
 use pema_core::align::{Contexts, Targets};
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
 use pema_core::sampling::{Choice, Chooser, Sampling, repeats};
+use pema_core::schedule::{Mix, Mixing};
 use pema_core::wire::PromptSpec;
 
 use super::*;
@@ -16,6 +17,10 @@ const D: usize = 16;
 
 /// Of running sums of probabilities.
 const ROUNDING: f32 = 1e-5;
+
+/// The PLM alone, both mixtures, the adapter alone.
+const MIXES: [Mix; 4] =
+    [Mix::PLM, Mix { mixing: Mixing::Arithmetic, lambda: 0.3 }, Mix { mixing: Mixing::Geometric, lambda: 0.3 }, Mix::ADAPTER];
 
 /// Temperature, top-k, top-p: each alone, none and all.
 const SETTINGS: [(f32, usize, f32); 5] = [(1.0, 0, 1.0), (0.5, 0, 1.0), (1.0, 5, 1.0), (1.0, 0, 0.6), (1.4, 20, 0.8)];
@@ -33,12 +38,17 @@ fn prompt(v: usize) -> [TokenId; 7] {
     tokens([3, 7, v - 1, 3, 0, 7, 3])
 }
 
-/// An adapter's file: with contexts of steps alone, or with all that there is to look back at.
+/// An adapter's file: with contexts of steps alone, or with all that there is to look back at
+/// and a small vocabulary.
 async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
     let (pairs, steps) = (8, 5);
     let contexts = if looks_back { Contexts::Prompt } else { Contexts::Steps };
     let rows_each = if looks_back { 1 } else { steps };
-    let config = AdapterConfig { contexts, prefix: 2 * usize::from(looks_back), copy: looks_back, ..small_config() };
+    let mut config = AdapterConfig { contexts, ..small_config() };
+    if looks_back {
+        let vocabulary = Vocabulary::Met { top_k: 3 };
+        config = AdapterConfig { prefix: 2, recall: true, copy: true, vocabulary, ..config };
+    }
     let word = |pair: u32, i: u32| TokenId(1 + (pair * 7 + i * 13) % (head.v() as u32 - 1));
     let target = |pair| (1..steps).map(|i| word(pair, i)).chain([TokenId(0)]).collect();
     let prepared = Prepared {
@@ -55,7 +65,7 @@ async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
     };
     let mut memory = MemoryBuilder::new(&prepared, contexts, D, pairs - 2);
     memory.add(0, &shard).unwrap();
-    let mut trainer = Trainer::new(config, memory.finish().unwrap(), head.clone(), model(), Device::flex()).unwrap();
+    let mut trainer = Trainer::new(config, memory.finish().unwrap(), head.clone(), model(), Device::flex()).await.unwrap();
     while !trainer.is_done() {
         trainer.step().await.unwrap();
     }
@@ -86,9 +96,10 @@ fn assert_one_of(expected: &[Picked], ours: Picked, what: &str) {
     assert_eq!(ours.p_plm.is_some(), same.p_plm.is_some(), "{what}");
     let numbers = |picked: &Picked| [picked.p_pema, picked.p_plm.unwrap_or(0.0), picked.p_mixture];
     assert_close(&numbers(&ours), &numbers(same).map(f64::from), 1e-4, what);
+    assert_close(&[ours.entropy], &[same.entropy.into()], 1e-4, what);
 }
 
-/// Tokens and their probabilities are the CPU's: of the mixture at several weights and of the adapter
+/// Tokens and their probabilities are the CPU's: of several mixtures and of the adapter
 /// alone, with and without copying, and with tokens ruled out that are likely.
 pub async fn assert_same_choices(device: &Device) {
     for v in VOCABULARIES {
@@ -112,20 +123,19 @@ pub async fn assert_same_choices(device: &Device) {
 async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize) {
     let (h_prompt, h) = (halves(D, 2.0, 1), halves(D, 2.0, 2));
     let (hidden, prompt) = (Hidden { prompt: &h_prompt, current: &h }, prompt(v));
-    for lambda in [0.0, 0.3, 1.0] {
+    for mix in MIXES {
         // After the last token, the text so far has already had the likeliest.
         let mut written = tokens([5, 0, 5]);
-        written[1] = plain.choose(hidden, &prompt, &written, lambda, Choice::Greedy, &[]).await.unwrap().token;
+        written[1] = plain.choose(hidden, &prompt, &written, mix, Choice::Greedy, &[]).await.unwrap().token;
         for no_repeat in [0, 1, 2] {
             let ruled_out = repeats(&written, no_repeat);
             for choice in choices() {
                 let mut expected = Vec::new();
                 for choice in near(choice) {
-                    expected.push(plain.choose(hidden, &prompt, &written, lambda, choice, &ruled_out).await.unwrap());
+                    expected.push(plain.choose(hidden, &prompt, &written, mix, choice, &ruled_out).await.unwrap());
                 }
-                let ours = ours.choose(hidden, &prompt, &written, lambda, choice, &ruled_out).await.unwrap();
-                let what =
-                    format!("v {v}, private {}, lambda {lambda}, no repeat {no_repeat}, {choice:?}", plain.private().is_ok());
+                let ours = ours.choose(hidden, &prompt, &written, mix, choice, &ruled_out).await.unwrap();
+                let what = format!("v {v}, private {}, {mix:?}, no repeat {no_repeat}, {choice:?}", plain.private().is_ok());
                 assert!(!ruled_out.contains(&ours.token), "{what}");
                 assert_one_of(&expected, ours, &what);
             }

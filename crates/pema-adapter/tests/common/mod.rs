@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use pema_adapter::{
-    Activation, Adapter, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows, Trainer,
-    Weights,
+    Activation, Adapter, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows,
+    Trainer, Weights,
 };
 use pema_core::id::{ContentHash, TokenId};
 use safetensors::{Dtype, SafeTensors, View};
