@@ -192,7 +192,8 @@ export class PemaPage {
     }
     for (const [key, value] of Object.entries(others)) {
       const control = this.at(`setting-${key}`);
-      await (typeof value === 'boolean' ? control.setChecked(value) : control.fill(String(value)));
+      const checked = key === 'pairing' ? value === 'alignment' : value;
+      await (typeof checked === 'boolean' ? control.setChecked(checked) : control.fill(String(checked)));
     }
     await this.task('train', () => this.at('train').click());
     return this.trained();

@@ -56,6 +56,7 @@ async function captureJob({ service, site, folder, contexts = 'steps', trainFile
   await pema.loadFiles(files, { template: TEMPLATE });
   const memory = await pema.downloadMemory(contexts);
   await pema.train({ ...TINY, name: 'canary' });
+  if (contexts === 'steps') await pema.train({ ...TINY, name: 'canary', pairing: 'alignment' });
   const toService = understand(service.proxy.recordings, 'service');
   const toSite = understand(site.proxy.recordings.slice(earlier), 'site');
   const weights = weightsOf(await pema.exportAdapter());

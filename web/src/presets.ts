@@ -25,6 +25,7 @@ const context: Omit<TrainSettings, 'name'> = {
   recall: true,
   copy: true,
   shortVocabulary: true,
+  pairing: 'position',
   seed: 1,
 };
 

@@ -1,6 +1,6 @@
 //! The settings of an adapter and of its training.
 
-use pema_core::align::Contexts;
+use pema_core::align::{Contexts, Pairing};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::Activation;
@@ -49,6 +49,8 @@ pub struct AdapterConfig {
     /// The contexts that the adapter learns from and must be given: those of its memory. Default
     /// steps, as the paper.
     pub contexts: Contexts,
+    /// Which of the contexts each target token is learned from. Default position, as the paper.
+    pub pairing: Pairing,
     /// Seeds the initial weights, the order of rows and dropout. Default 0.
     pub seed: u64,
 }
@@ -73,6 +75,7 @@ impl Default for AdapterConfig {
             copy: false,
             vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
+            pairing: Pairing::Position,
             seed: 0,
         }
     }
@@ -116,6 +119,9 @@ impl AdapterConfig {
         if self.prefix > PREFIX_MAX {
             return Err(ConfigError::PrefixTooLong(self.prefix));
         }
+        if self.pairing == Pairing::Alignment && self.contexts != Contexts::Steps {
+            return Err(ConfigError::NothingToAlign);
+        }
         for (name, value) in [("alpha", self.alpha), ("lr", self.lr)] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(ConfigError::NotPositive { name, value });
@@ -142,6 +148,9 @@ pub enum ConfigError {
     /// More local context than an adapter can have.
     #[error("prefix is {0}; it must be at most {PREFIX_MAX}")]
     PrefixTooLong(usize),
+    /// Alignment of contexts that are the same at every token.
+    #[error("pairing by alignment needs contexts of steps: those of the prompt alone follow no words")]
+    NothingToAlign,
     /// A factor that is not a positive number.
     #[error("{name} is {value}; it must be a positive number")]
     NotPositive {

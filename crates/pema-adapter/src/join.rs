@@ -10,7 +10,7 @@ use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
 use pema_core::wire::PromptSpec;
 
-use crate::memory::{HostRows, Memory, MemoryError, Prompts};
+use crate::memory::{FreeRun, HostRows, Memory, MemoryError, Prompts};
 
 /// Takes shards one by one, so that no two need to be in memory at once.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct MemoryBuilder<'t> {
     prompt: Vec<u32>,
     train: Vec<usize>,
     valid: Vec<usize>,
+    /// One for each prompt, if they are kept.
+    runs: Option<Vec<FreeRun>>,
 }
 
 impl<'t> MemoryBuilder<'t> {
@@ -52,7 +54,15 @@ impl<'t> MemoryBuilder<'t> {
             prompt: Vec::new(),
             train: Vec::new(),
             valid: Vec::new(),
+            runs: None,
         }
+    }
+
+    /// Keeps the model's free runs as a whole, rows that no target token meets by position too, so
+    /// that the memory can be [aligned](Memory::align). There are none in contexts of the prompt alone.
+    pub fn keep_runs(self) -> Self {
+        let runs = (self.contexts == Contexts::Steps).then(|| vec![FreeRun::default(); self.prompts.len()]);
+        Self { runs, ..self }
     }
 
     /// Joins one shard.
@@ -61,15 +71,25 @@ impl<'t> MemoryBuilder<'t> {
     /// [`AlignError`] when its rows do not belong to the targets.
     pub fn add(&mut self, index: u32, shard: &Shard) -> Result<(), AlignError> {
         let joined = self.joiner.add(index, &shard.prompt, &shard.step)?;
+        let first = self.h.len() / self.d;
+        if let Some(runs) = &mut self.runs {
+            self.h.extend_from_slice(&shard.h);
+            for (row, (&prompt, &word)) in (first..).zip(shard.prompt.iter().zip(&shard.token)) {
+                runs[prompt as usize].push(row as u32, word);
+            }
+        }
         for (row, prompt) in joined.rows.iter().zip(&joined.prompt) {
-            if self.last != Some(*row) {
+            if self.runs.is_none() && self.last != Some(*row) {
                 self.h.extend_from_slice(shard.row(row.row as usize));
                 self.last = Some(*row);
             }
             let is_validation = *prompt >= self.validation_from;
             let side = if is_validation { &mut self.valid } else { &mut self.train };
             side.push(self.row_of.len());
-            self.row_of.push((self.h.len() / self.d - 1) as u32);
+            self.row_of.push(match self.runs {
+                Some(_) => first as u32 + row.row,
+                None => (self.h.len() / self.d - 1) as u32,
+            });
         }
         self.y.extend(joined.y);
         self.steps.extend(joined.step);
@@ -92,6 +112,6 @@ impl<'t> MemoryBuilder<'t> {
         let tokens = self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let prompts = Prompts { tokens, of: self.prompt };
         let memory = Memory::paired(rows, self.row_of, self.y, self.train, self.valid)?;
-        Ok(memory.with_places(self.contexts, self.steps, prompts))
+        Ok(memory.with_places(self.contexts, self.steps, prompts).with_runs(self.runs.unwrap_or_default()))
     }
 }

@@ -14,7 +14,7 @@
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
-//! - [`MemoryBuilder`]: shards and local targets become a [`Memory`].
+//! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::align`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
 //!
@@ -27,6 +27,7 @@
 //! caller may `block_on` them. Nothing reads a clock: callers time [`Progress::rows`].
 
 mod adapter;
+mod alignment;
 pub mod bench;
 mod checkpoint;
 mod config;

@@ -6,8 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use half::f16;
-use pema_core::align::{AlignError, Contexts};
+use pema_core::align::{AlignError, Contexts, Pairing};
 use pema_core::id::{ContentHash, ContentHasher, TokenId};
+
+use crate::tensor_file::ReadError;
 
 /// A source of hidden states, in host memory or behind storage.
 pub trait Rows {
@@ -103,14 +105,19 @@ impl<T: Copy + Into<f32>> Rows for HostRows<T> {
 pub struct Memory<R> {
     rows: R,
     /// Each pair's row.
-    row_of: Vec<u32>,
-    y: Vec<TokenId>,
+    pub(crate) row_of: Vec<u32>,
+    pub(crate) y: Vec<TokenId>,
     train: Vec<usize>,
     valid: Vec<usize>,
     contexts: Contexts,
     /// Each pair's place in its target, from 0.
     steps: Vec<u32>,
-    prompts: Prompts,
+    pub(crate) prompts: Prompts,
+    pub(crate) pairing: Pairing,
+    /// What each pair counts in training; none where all count the same.
+    pub(crate) weights: Vec<f32>,
+    /// One for each prompt, where they were kept.
+    pub(crate) runs: Vec<FreeRun>,
 }
 
 /// The memory's prompts, and which is whose; none for a memory that was made without.
@@ -120,6 +127,25 @@ pub(crate) struct Prompts {
     pub(crate) tokens: Vec<Vec<TokenId>>,
     /// Each pair's prompt.
     pub(crate) of: Vec<u32>,
+}
+
+/// What the PLM wrote after one prompt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FreeRun {
+    /// The row of `f(c_1)`; the others follow.
+    pub(crate) first_row: u32,
+    /// The PLM's own token after each row.
+    pub(crate) words: Vec<TokenId>,
+}
+
+impl FreeRun {
+    /// The next row of the run, and the token after it.
+    pub(crate) fn push(&mut self, row: u32, word: TokenId) {
+        if self.words.is_empty() {
+            self.first_row = row;
+        }
+        self.words.push(word);
+    }
 }
 
 impl<R: Rows> Memory<R> {
@@ -148,8 +174,9 @@ impl<R: Rows> Memory<R> {
         if let Some(&index) = train.iter().chain(&valid).find(|&&index| index >= len) {
             return Err(RowsError::OutOfRange { index, len }.into());
         }
-        let (contexts, steps) = (Contexts::default(), vec![0; len]);
-        Ok(Self { rows, row_of, y, train, valid, contexts, steps, prompts: Prompts::default() })
+        let (contexts, pairing) = (Contexts::default(), Pairing::default());
+        let (steps, prompts, weights, runs) = (vec![0; len], Prompts::default(), Vec::new(), Vec::new());
+        Ok(Self { rows, row_of, y, train, valid, contexts, steps, prompts, pairing, weights, runs })
     }
 
     /// Says what the rows are; at which step of its target each pair is, so that an adapter with
@@ -159,9 +186,32 @@ impl<R: Rows> Memory<R> {
         Self { contexts, steps, prompts, ..self }
     }
 
+    /// Adds the PLM's free runs, by which the memory can be aligned.
+    pub(crate) fn with_runs(self, runs: Vec<FreeRun>) -> Self {
+        Self { runs, ..self }
+    }
+
     /// What the rows are: an adapter's settings must say the same.
     pub fn contexts(&self) -> Contexts {
         self.contexts
+    }
+
+    /// How rows and target tokens are paired: an adapter's settings must say the same.
+    pub fn pairing(&self) -> Pairing {
+        self.pairing
+    }
+
+    /// Whether it holds all of the PLM's free runs, so that [`Memory::align`] is possible.
+    pub fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// What the pairs at `indices` count, adding up to 1; `None` where all count the same.
+    pub(crate) fn weights(&self, indices: &[usize]) -> Option<Vec<f32>> {
+        let of = |index: &usize| self.weights.get(*index).copied();
+        let weights: Vec<f32> = indices.iter().map(of).collect::<Option<_>>()?;
+        let sum: f32 = weights.iter().sum();
+        Some(weights.into_iter().map(|weight| weight / sum).collect())
     }
 
     /// Rows of `h`.
@@ -253,17 +303,21 @@ impl<R: Rows> Memory<R> {
     /// that a checkpoint is not resumed on another memory.
     pub fn fingerprint(&self) -> ContentHash {
         let mut hasher = ContentHasher::default();
-        let lens = [self.rows.len(), self.d(), self.train.len(), self.valid.len()];
+        // Steps have a row for each pair, and some that no pair meets where runs were kept.
+        let rows = if self.contexts == Contexts::Steps { self.y.len() } else { self.rows.len() };
+        let lens = [rows, self.d(), self.train.len(), self.valid.len()];
         for number in lens.iter().chain(&self.train).chain(&self.valid) {
             hasher.update(&(*number as u64).to_le_bytes());
         }
         let Prompts { tokens, of } = &self.prompts;
         let tokens = self.y.iter().chain(tokens.iter().flatten()).map(|token| &token.0);
-        // Steps have a row for each pair, and the name that they had before there were other contexts.
-        let row_of = self.row_of.iter().filter(|_| self.contexts != Contexts::Steps);
+        // Rows in order have the name that they had before there were other contexts and pairings.
+        let is_in_order = self.contexts == Contexts::Steps && self.pairing == Pairing::Position;
+        let row_of = self.row_of.iter().filter(|_| !is_in_order);
         for number in tokens.chain(&self.steps).chain(of).chain(row_of) {
             hasher.update(&number.to_le_bytes());
         }
+        self.weights.iter().for_each(|weight| hasher.update(&weight.to_le_bytes()));
         hasher.finish()
     }
 }
@@ -311,4 +365,10 @@ pub enum MemoryError {
     /// A target token without a row.
     #[error(transparent)]
     Align(#[from] AlignError),
+    /// Alignment of a memory that does not hold what the model wrote.
+    #[error("there is nothing to align the targets with: pairing by alignment needs the model's own words after each prompt")]
+    NoRuns,
+    /// The device failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }

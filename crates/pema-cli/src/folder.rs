@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use futures::executor::block_on;
 use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
-    align::Contexts,
+    align::{Contexts, Pairing},
     memory::Shard,
     prepare::Prepared,
     text::Tokenizer,
@@ -75,16 +76,23 @@ impl Folder {
     }
 
     /// Joins the memory with the same pairs; prompts from `validation_from` on are
-    /// for validation.
-    pub fn memory(&self, pairs: &Prepared, validation_from: u32) -> Result<Memory<Arc<HostRows>>> {
+    /// for validation. `head` is this folder's.
+    pub fn memory(&self, pairs: &Prepared, validation_from: u32, pairing: Pairing, head: &Head) -> Result<Memory<Arc<HostRows>>> {
         let manifest = self.manifest()?;
         let d = self.card.hidden_size as usize;
         let mut builder = MemoryBuilder::new(pairs, Contexts::of(manifest.kind)?, d, validation_from);
+        if pairing == Pairing::Alignment {
+            builder = builder.keep_runs();
+        }
         for entry in &manifest.shards {
             let bytes = read(&self.path.join(entry.sha256.as_str()))?;
             builder.add(entry.index, &Shard::open(&bytes, entry, d)?)?;
         }
-        Ok(builder.finish()?)
+        let memory = builder.finish()?;
+        Ok(match pairing {
+            Pairing::Position => memory,
+            Pairing::Alignment => block_on(memory.align(head))?,
+        })
     }
 }
 

@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use clap::ValueEnum;
 use futures::executor::block_on;
 use pema_adapter::{Activity, AdapterConfig, Progress, Trainer};
+use pema_core::align::Pairing;
 
 use crate::{
     folder::{Folder, write},
@@ -23,6 +25,9 @@ pub struct Args {
     /// Settings as JSON, such as '{"rank": 128, "alpha": 128}'; the contexts are the memory's.
     #[arg(long, default_value = "{}")]
     settings: String,
+    /// Which of the memory's contexts each target token is learned from [default: the settings', or position].
+    #[arg(long, value_enum)]
+    pairing: Option<PairingArg>,
     /// The adapter's name, for people.
     #[arg(long, default_value = "adapter")]
     name: String,
@@ -31,16 +36,36 @@ pub struct Args {
     out: PathBuf,
 }
 
+/// See [`Pairing`].
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PairingArg {
+    /// The i-th token from the i-th context, as the paper.
+    Position,
+    /// From the context after words that say what the target says so far. Needs contexts of steps.
+    Alignment,
+}
+
+impl From<PairingArg> for Pairing {
+    fn from(pairing: PairingArg) -> Self {
+        match pairing {
+            PairingArg::Position => Self::Position,
+            PairingArg::Alignment => Self::Alignment,
+        }
+    }
+}
+
 /// Trains.
 pub fn run(args: &Args) -> Result<()> {
     let config: AdapterConfig = serde_json::from_str(&args.settings).context("--settings")?;
     let device = Device::flex();
     let folder = Folder::open(&args.from)?;
     let (prepared, validation_from) = args.pairs.prepare(&folder)?;
-    let memory = folder.memory(&prepared, validation_from)?;
-    let config = AdapterConfig { contexts: memory.contexts(), ..config };
-    println!("{} pairs of a row and a target token to learn from, {} to validate on", memory.train().len(), memory.valid().len());
+    let pairing = args.pairing.map_or(config.pairing, Pairing::from);
+    let config = AdapterConfig { contexts: folder.contexts()?, pairing, ..config };
+    config.validate()?;
     let head = folder.head(&device)?;
+    let memory = folder.memory(&prepared, validation_from, pairing, &head)?;
+    println!("{} pairs of a row and a target token to learn from, {} to validate on", memory.train().len(), memory.valid().len());
     let mut trainer = block_on(Trainer::new(config, memory, head, folder.card.model.clone(), device))?;
     let began = Instant::now();
     while !trainer.is_done() {

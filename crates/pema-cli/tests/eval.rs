@@ -103,7 +103,7 @@ fn every_method_is_measured_on_one_memory() {
     pema(&[&["extract", "--out", memory], &pairs[..]].concat()).unwrap();
 
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
-    let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4}"#];
+    let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4, "pairing": "alignment"}"#];
     let texts = ["--texts=constant,geometric", "--max-tokens", "4"];
     let sweeps =
         ["--sweep", "rank=4,8", "--sweep", "kappa=0,0.4", "--sweep", "memory=0.5,1", "--sweep-methods", "pema", "--jobs", "2"];
@@ -213,6 +213,18 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
         let refused = write(&of_steps, how).unwrap_err();
         assert!(refused.contains("contexts of the prompt alone"), "{refused}");
     }
+
+    let aligned = path("aligned.safetensors");
+    let align = |memory: &str| {
+        let train = ["train", "--from", memory, "--settings", SETTINGS, "--pairing", "alignment", "--out", &aligned];
+        pema(&[&train[..], &pairs].concat())
+    };
+    align(&of_steps.0).unwrap();
+    assert!(write(&(of_steps.0.clone(), aligned.clone()), &[]).unwrap().contains("mixture:"));
+    let said = |file: &str| String::from_utf8_lossy(&std::fs::read(file).unwrap()).contains(r#"\"pairing\":\"alignment\""#);
+    assert!(said(&aligned) && !said(&of_steps.1));
+    let refused = align(&of_prompts.0).unwrap_err();
+    assert!(refused.contains("needs contexts of steps"), "{refused}");
 
     let (memory, out) = (of_prompts.0, path("out"));
     let measure = ["eval", "--from", &memory, "--test", &test, "--test-limit", "2", "--settings", SETTINGS];

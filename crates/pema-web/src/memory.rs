@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use pema_adapter::{HostRows, MemoryBuilder};
+use pema_adapter::{Head, HostRows, MemoryBuilder};
 use pema_core::{
-    align::Contexts,
+    align::{Contexts, Pairing},
     id::{ContentHash, MemoryId},
     memory::Shard,
     wire::{CreateMemory, MemoryManifest, MemoryState, ModelCard, ShardEntry},
@@ -52,13 +52,12 @@ pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts)
         return Err(TabError::TooManyBytes { bytes, most });
     }
     let key = ContentHash::of(format!("{}\n{body}", card.model).as_bytes()).as_str()[..32].to_owned();
-    let folder = format!("memories/{key}");
-    let job = Job { page, service: &connection.service, store: &store, card, contexts, folder };
+    let job = Job { page, service: &connection.service, store: &store, card, contexts, folder: folder(&key) };
     let (manifest, cached) = match job.stored().await? {
         Some(manifest) => (manifest, true),
         None => (job.fetch(&body, &request, &key).await?, false),
     };
-    let rows = job.join(&manifest, data).await?;
+    let rows = job.join(&manifest, data, Pairing::Position).await?;
     page.post(&Event::MemoryReady {
         memory: MemorySummary {
             contexts: contexts.into(),
@@ -75,6 +74,31 @@ pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts)
     state.memory = Some(Memory { key, rows });
     Ok(())
 }
+
+/// The memory's rows with their pairs. For alignment they are first joined anew from storage, with the
+/// model's free runs that the join by position left out.
+pub(crate) async fn paired(state: &mut State, page: &Page, pairing: Pairing, head: &Head) -> Result<Rows, TabError> {
+    let (store, connection, data) = (state.store()?, state.connection()?, state.data()?);
+    let Memory { key, rows } = state.memory.as_ref().ok_or(NO_MEMORY)?;
+    if pairing == Pairing::Position {
+        return Ok(rows.clone());
+    }
+    if !rows.has_runs() {
+        let (service, card, contexts) = (&connection.service, &connection.card, rows.contexts());
+        let job = Job { page, service, store: &store, card, contexts, folder: folder(key) };
+        let manifest = job.stored().await?.ok_or(TabError::NotYet("the memory is not in storage any more: download it again"))?;
+        let memory = Memory { key: key.clone(), rows: job.join(&manifest, data, pairing).await? };
+        state.memory = Some(memory);
+    }
+    let Memory { rows, .. } = state.memory.as_ref().ok_or(NO_MEMORY)?;
+    Ok(rows.clone().align(head).await?)
+}
+
+fn folder(key: &str) -> String {
+    format!("memories/{key}")
+}
+
+pub(crate) const NO_MEMORY: TabError = TabError::NotYet("there is no memory yet: download it first");
 
 /// One memory on its way.
 struct Job<'a> {
@@ -182,9 +206,12 @@ impl Job<'_> {
     }
 
     /// Reads every shard, checks it and joins it; an altered one is removed.
-    async fn join(&self, manifest: &MemoryManifest, data: &Data) -> Result<Rows, TabError> {
+    async fn join(&self, manifest: &MemoryManifest, data: &Data, pairing: Pairing) -> Result<Rows, TabError> {
         let d = self.card.hidden_size as usize;
         let mut builder = MemoryBuilder::new(&data.prepared, self.contexts, d, data.validation_from);
+        if pairing == Pairing::Alignment {
+            builder = builder.keep_runs();
+        }
         for entry in &manifest.shards {
             let path = self.shard_path(entry);
             let bytes = self.store.read(&path).await?.unwrap_or_default();

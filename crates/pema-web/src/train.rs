@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pema_adapter::{
-    Activation, Activity, AdapterConfig, Checkpoint, HostRows, Phase as TrainingPhase, Progress, Trainer, Vocabulary,
+    Activation, Activity, AdapterConfig, Checkpoint, HostRows, Phase as TrainingPhase, Progress, TrainError, Trainer, Vocabulary,
 };
 use pema_core::{id::ContentHash, wire::ModelCard};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     adapters,
     error::TabError,
+    memory::{self, NO_MEMORY},
     page::{Page, now},
     protocol::{Event, Phase, Task, TrainSettings},
     session::State,
@@ -53,7 +54,7 @@ pub(crate) async fn train(state: &mut State, page: &Page, settings: TrainSetting
         true => Some(stopped_run(state, &store, &card).await?),
         false => None,
     };
-    let (settings, mut trainer) = open_trainer(state, &store, &card, settings, run).await?;
+    let (settings, mut trainer) = open_trainer(state, page, &store, &card, settings, run).await?;
     let memory = state.memory.as_ref().ok_or(NO_MEMORY)?.key.clone();
     let checkpoints = Checkpoints { store: &store, card: &card, settings: &settings, memory };
     state.stopped_run = None;
@@ -102,6 +103,7 @@ pub(crate) async fn train(state: &mut State, page: &Page, settings: TrainSetting
 
 async fn open_trainer(
     state: &mut State,
+    page: &Page,
     store: &Store,
     card: &ModelCard,
     settings: TrainSettings,
@@ -114,20 +116,17 @@ async fn open_trainer(
             "the stopped run learns from another memory: load its data, and download its contexts, first",
         ));
     }
-    let rows = memory.rows.clone();
     let connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
     let head = connection.head(store, &device, pool).await?.clone();
-    match stopped {
-        None => {
-            let config = AdapterConfig { contexts: rows.contexts(), ..config(&settings) };
-            let trainer = Trainer::new(config, rows, head, card.model.clone(), device).await?;
-            Ok((settings, trainer))
-        }
-        Some(StoppedRun { run, checkpoint }) => {
-            let trainer = Trainer::resume(&Checkpoint::from_bytes(checkpoint), rows, head, device).await?;
-            Ok((run.settings, trainer))
-        }
-    }
+    let settings = stopped.as_ref().map_or(settings, |stopped| stopped.run.settings.clone());
+    let config = AdapterConfig { contexts: memory.rows.contexts(), ..config(&settings) };
+    config.validate().map_err(TrainError::from)?;
+    let rows = memory::paired(state, page, config.pairing, &head).await?;
+    let trainer = match stopped {
+        None => Trainer::new(config, rows, head, card.model.clone(), device).await?,
+        Some(stopped) => Trainer::resume(&Checkpoint::from_bytes(stopped.checkpoint), rows, head, device).await?,
+    };
+    Ok((settings, trainer))
 }
 
 /// Of each context, tokens that a short vocabulary keeps beside those of targets.
@@ -152,6 +151,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         recall: settings.recall,
         copy: settings.copy,
         vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
+        pairing: settings.pairing.into(),
         seed: settings.seed.into(),
         ..AdapterConfig::default()
     }
@@ -242,4 +242,3 @@ fn checkpoint_path(card: &ModelCard, checkpoint: &ContentHash) -> String {
 }
 
 const NOTHING_TO_RESUME: TabError = TabError::NotYet("there is no stopped run that can go on: start a new one");
-const NO_MEMORY: TabError = TabError::NotYet("there is no memory yet: download it first");

@@ -4,7 +4,7 @@ import type { TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
 type Flag = 'silu' | 'recall' | 'copy' | 'shortVocabulary';
-type Numeric = Exclude<keyof TrainSettings, 'name' | Flag>;
+type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
   readonly key: Numeric;
@@ -42,6 +42,7 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
 export function settingsForm(): { element: HTMLElement; read: () => TrainSettings | undefined } {
   const note = el('p', { class: 'note' });
   const flags = new Map<Flag, HTMLInputElement>();
+  const align = checkField('Align targets', { test: 'setting-pairing', hint: 'Learn each token after the model’s own words that say the same so far; needs contexts of every step' });
   const inputs = new Map<Numeric, HTMLInputElement>();
 
   const apply = (id: string): void => {
@@ -50,6 +51,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     note.textContent = preset.note;
     for (const [key, input] of inputs) input.value = String(preset.settings[key]);
     for (const [key, flag] of flags) flag.checked = preset.settings[key];
+    align.control.checked = preset.settings.pairing === 'alignment';
   };
   const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
   const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
@@ -64,6 +66,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
     flags.set(key, field.control);
     grid.append(field.element);
   }
+  grid.append(align.element);
   grid.addEventListener('input', () => {
     presets.select(undefined);
     note.textContent = 'Settings of your own.';
@@ -101,6 +104,7 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       recall: chosen('recall'),
       copy: chosen('copy'),
       shortVocabulary: chosen('shortVocabulary'),
+      pairing: align.control.checked ? 'alignment' : 'position',
       seed: value('seed'),
     };
   };

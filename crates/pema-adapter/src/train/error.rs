@@ -1,6 +1,6 @@
 //! Why training stops.
 
-use pema_core::align::Contexts;
+use pema_core::align::{Contexts, Pairing};
 
 use super::{ObjectiveError, Phase};
 use crate::config::ConfigError;
@@ -45,6 +45,14 @@ pub enum TrainError {
         asked: Contexts,
         /// The memory's.
         held: Contexts,
+    },
+    /// The memory is paired otherwise than the settings say.
+    #[error("the settings are for pairing by {asked:?} and the memory is paired by {held:?}: align it, or change them")]
+    OtherPairing {
+        /// The settings'.
+        asked: Pairing,
+        /// The memory's.
+        held: Pairing,
     },
     /// A batch has no loss.
     #[error(transparent)]

@@ -26,12 +26,15 @@ pub struct Batch {
     pub copy: Option<CopyBatch>,
     /// What phase 2 may recall, if the adapter does.
     pub recall: Option<RecallContext>,
+    /// What each row counts, `[n, 1]` adding up to 1, in losses that are weighted means; without it
+    /// all rows count the same.
+    pub weights: Option<Tensor<2>>,
 }
 
 impl Batch {
     /// Rows of the paper's method without dropout: `h [n, d]` is also what `A` sees.
     pub fn new(h: Tensor<2>, y: Vec<TokenId>) -> Self {
-        Self { h_seen: h.clone(), h, y, copy: None, recall: None }
+        Self { h_seen: h.clone(), h, y, copy: None, recall: None, weights: None }
     }
 }
 
@@ -78,9 +81,23 @@ pub(super) struct DeviceLosses {
     l_pd: Option<Tensor<1>>,
 }
 
-/// `mean((h_rct - h)^2)` with `h_rct = z B_rct`.
-fn reconstruction_loss(z: Tensor<2>, b_rct: Tensor<2>, h: Tensor<2>) -> Tensor<1> {
-    (z.matmul(b_rct) - h).square().mean()
+impl Batch {
+    /// `mean((h_rct - h)^2)` with `h_rct = z B_rct`.
+    fn reconstruction_loss(&self, z: Tensor<2>, b_rct: Tensor<2>) -> Tensor<1> {
+        let squares = (z.matmul(b_rct) - self.h.clone()).square(); // [n, d]
+        match &self.weights {
+            Some(weights) => (squares.mean_dim(1) * weights.clone()).sum(),
+            None => squares.mean(),
+        }
+    }
+
+    /// `L_pd`: the mean of cross-entropies `[n, 1]`.
+    fn prediction_loss(&self, losses: Tensor<2>) -> Tensor<1> {
+        match &self.weights {
+            Some(weights) => (losses * weights.clone()).sum(),
+            None => losses.mean(),
+        }
+    }
 }
 
 impl Objective {
@@ -120,7 +137,7 @@ impl Objective {
         match self {
             Self::Reconstruction { encoder } => {
                 let z = encoder.z(weights, batch.h_seen.clone(), None); // [n, r]
-                let l_rct = reconstruction_loss(z, b, batch.h.clone());
+                let l_rct = batch.reconstruction_loss(z, b);
                 Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None })
             }
             Self::Prediction { encoder, kappa, b_rct, head } => {
@@ -130,11 +147,11 @@ impl Objective {
                 if let (Some(copying), Some(matrix)) = (&batch.copy, weights.extras.get(&Extra::Copy)) {
                     losses = copying.losses(matrix, z.clone(), losses);
                 }
-                let l_pd = losses.mean();
+                let l_pd = batch.prediction_loss(losses);
                 let Some(b_rct) = b_rct else {
                     return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd) });
                 };
-                let l_rct = reconstruction_loss(z, b_rct.clone(), batch.h.clone());
+                let l_rct = batch.reconstruction_loss(z, b_rct.clone());
                 let objective = l_rct.clone().mul_scalar(*kappa) + l_pd.clone().mul_scalar(1.0 - kappa);
                 Ok(DeviceLosses { objective, l_rct: Some(l_rct), l_pd: Some(l_pd) })
             }

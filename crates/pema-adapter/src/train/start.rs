@@ -72,6 +72,10 @@ pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, hea
     if asked != held {
         return Err(TrainError::OtherContexts { asked, held });
     }
+    let (asked, held) = (config.pairing, memory.pairing());
+    if asked != held {
+        return Err(TrainError::OtherPairing { asked, held });
+    }
     if config.copy && !memory.has_prompts() {
         return Err(TrainError::NothingToCopy);
     }

@@ -129,7 +129,9 @@ impl<R: Rows> Trainer<R> {
     async fn train_on_a_batch(&mut self) -> Result<Progress, TrainError> {
         let first = self.place.step * self.batch_rows();
         let rows = &self.order[first..self.order.len().min(first + self.batch_rows())];
-        let batch = self.batch(rows, self.config.dropout)?;
+        let weights = self.memory.weights(rows);
+        let weights = weights.map(|values| Matrix { shape: [rows.len(), 1], values }.upload(&self.device));
+        let batch = Batch { weights, ..self.batch(rows, self.config.dropout)? };
 
         let (losses, gradients) = self.objective.backward(&batch, &self.weights).await?;
         let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.clone());
@@ -213,7 +215,7 @@ impl<R: Rows> Trainer<R> {
         Some(Adapter { weights, b_rct: b_rct.clone(), kept: self.kept.clone(), origin })
     }
 
-    /// The memory's rows at `indices`, with dropout at rate `p`.
+    /// The memory's rows at `indices`, with dropout at rate `p`; all count the same.
     pub(super) fn batch(&self, indices: &[usize], p: f64) -> Result<Batch, RowsError> {
         let (h, y) = self.memory.gather(indices)?;
         let shape = [y.len(), self.memory.d()];
@@ -240,7 +242,7 @@ impl<R: Rows> Trainer<R> {
         });
         // Every target is among the kept tokens.
         let y = self.kept.as_ref().and_then(|kept| kept.places(&y)).unwrap_or(y);
-        Ok(Batch { h, h_seen, y, copy, recall })
+        Ok(Batch { h, h_seen, y, copy, recall, weights: None })
     }
 
     pub(super) fn record(&mut self, activity: Activity, losses: Losses) {

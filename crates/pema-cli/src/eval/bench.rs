@@ -6,7 +6,13 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
-use pema_core::{align::Contexts, id::ContentHash, memory::Shard, prepare::Prepared, schedule::Mix};
+use pema_core::{
+    align::{Contexts, Pairing},
+    id::ContentHash,
+    memory::Shard,
+    prepare::Prepared,
+    schedule::Mix,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -103,7 +109,7 @@ impl<'a> Bench<'a> {
     }
 
     fn knn(&self, train_limit: u32) -> Result<Outcome> {
-        let memory = self.memory(false, train_limit)?;
+        let memory = self.memory(false, Pairing::Position, train_limit)?;
         let key = Cache::key(&("knn", memory.fingerprint(), &self.materials.folder.card.model))?;
         let (_, plm) = self.plm()?;
         let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
@@ -114,8 +120,9 @@ impl<'a> Bench<'a> {
     }
 
     fn adapted(&self, own: &Map<String, Value>, discloses: bool, train_limit: u32) -> Result<Outcome> {
-        let memory = self.memory(discloses, train_limit)?;
-        let config = config(self.materials.shared, own, memory.contexts())?;
+        let contexts = if discloses { Contexts::Steps } else { self.materials.folder.contexts()? };
+        let config = config(self.materials.shared, own, contexts)?;
+        let memory = self.memory(discloses, config.pairing, train_limit)?;
         let key = Cache::key(&(&config, memory.fingerprint(), &self.materials.folder.card.model, discloses))?;
         let settings = serde_json::to_value(&config)?;
         let (adapter, costs) = self.trained(config, memory, &key)?;
@@ -125,7 +132,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The external memory, or the one along the targets, to learn from the first training pairs.
-    fn memory(&self, discloses: bool, train_limit: u32) -> Result<Memory<Arc<HostRows>>> {
+    fn memory(&self, discloses: bool, pairing: Pairing, train_limit: u32) -> Result<Memory<Arc<HostRows>>> {
         let memory = if discloses {
             let shard = self.materials.along.context("contexts along the targets were not asked for")?;
             let mut builder =
@@ -133,7 +140,7 @@ impl<'a> Bench<'a> {
             builder.add(0, shard)?;
             builder.finish()?
         } else {
-            self.materials.folder.memory(self.materials.all, self.materials.validation_from)?
+            self.materials.folder.memory(self.materials.all, self.materials.validation_from, pairing, &self.head)?
         };
         Ok(memory.learning_from(train_limit)?)
     }

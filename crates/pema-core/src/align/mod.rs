@@ -2,16 +2,19 @@
 //!
 //! With [`Contexts::Steps`] by position: `f(c_i)` with `y_i`. Rows past a target's end are not used:
 //! step budgets are rounded up so that the service does not learn the target's length. With
-//! [`Contexts::Prompt`] a prompt's one row, `f(prompt)`, meets every `y_i` of its target.
+//! [`Contexts::Prompt`] a prompt's one row, `f(prompt)`, meets every `y_i` of its target. Steps may be
+//! paired anew by monotone alignment with the model's own words ([`align_prefixes`]).
 //!
 //! `y` ends in EOS. A memory may be larger than memory, so rows are joined shard by shard
 //! ([`Joiner`]), from their `prompt` and `step` columns alone.
 
 mod error;
+mod monotone;
 #[cfg(test)]
 mod tests;
 
 pub use error::AlignError;
+pub use monotone::{Pairing, PrefixMatch, align_prefixes};
 
 use serde::{Deserialize, Serialize};
 

@@ -157,6 +157,8 @@ pub struct TrainSettings {
     pub copy: bool,
     /// Whether the softmax is over the tokens that the memory meets alone; false is the paper's method.
     pub short_vocabulary: bool,
+    /// Which contexts target tokens are learned from; position is the paper's method.
+    pub pairing: Pairing,
     /// Decides weights, order and dropout.
     pub seed: u32,
 }
@@ -202,6 +204,25 @@ impl From<pema_core::align::Contexts> for Contexts {
         match contexts {
             pema_core::align::Contexts::Steps => Self::Steps,
             pema_core::align::Contexts::Prompt => Self::Prompt,
+        }
+    }
+}
+
+/// Which of the memory's contexts each target token is learned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairing {
+    /// The i-th token from the i-th context.
+    Position,
+    /// From the context after words that say what the target says so far.
+    Alignment,
+}
+
+impl From<Pairing> for pema_core::align::Pairing {
+    fn from(pairing: Pairing) -> Self {
+        match pairing {
+            Pairing::Position => Self::Position,
+            Pairing::Alignment => Self::Alignment,
         }
     }
 }

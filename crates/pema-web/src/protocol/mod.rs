@@ -8,7 +8,8 @@ mod event;
 mod summary;
 
 pub use command::{
-    Asking, Command, Contexts, DataFile, Decoding, DeviceChoice, MixingKind, Mixture, Sampling, ScheduleKind, TrainSettings,
+    Asking, Command, Contexts, DataFile, Decoding, DeviceChoice, MixingKind, Mixture, Pairing, Sampling, ScheduleKind,
+    TrainSettings,
 };
 pub use event::{Event, Task};
 pub use summary::{
