@@ -8,7 +8,7 @@ import type { Contexts, TrainSettings } from '../../web/src/protocol';
 export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
 export type Schedule = 'linear' | 'quadratic' | 'constant';
-export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'adapters';
+export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'regenerate' | 'adapters';
 
 export interface Files {
   train: string;
@@ -203,6 +203,22 @@ export class PemaPage {
   async resume(): Promise<TrainResult> {
     await this.task('train', () => this.at('resume').click());
     return this.trained();
+  }
+
+  /** Estimates what a second round would tell, and gives the share of the targets' sequences. */
+  async rehearse(): Promise<number> {
+    const regeneration = this.at('regeneration');
+    if ((await regeneration.getAttribute('open')) === null) await regeneration.locator('summary').click();
+    await this.task('regenerate', () => this.at('rehearse').click());
+    return Number(await this.at('rehearsal').getAttribute('data-sequences'));
+  }
+
+  /** Makes a second round's memory within a limit in percent, and gives its round. */
+  async regenerate(limit: number): Promise<number> {
+    await this.at('overlap-limit').fill(String(limit));
+    this.page.once('dialog', (dialog) => void dialog.accept());
+    await this.task('regenerate', () => this.at('regenerate').click());
+    return Number(await this.at('memory').getAttribute('data-round'));
   }
 
   /** Stops the running task. */

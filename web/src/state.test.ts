@@ -75,3 +75,17 @@ test('connecting again makes the pairs and the memory of the old model stale', (
   const state = after(initialState('auto'), { type: 'data-loaded', data });
   expect(sent(state, { type: 'connect', url: 'http://localhost', key: undefined }).data).toBeUndefined();
 });
+
+describe('an estimate of what a second round tells', () => {
+  const rehearsed = after(sent(initialState('auto'), { type: 'rehearse', mixture: { mixing: 'arithmetic', schedule: 'constant', lambdaMax: 0.5 }, noRepeat: 4 }), { type: 'rehearsed', sequences: 0.1, tokens: 0.4 });
+
+  test('is there once it is made', () => {
+    expect(rehearsed).toMatchObject({ busy: 'regenerate', rehearsal: { sequences: 0.1 } });
+  });
+
+  test('does not outlive the adapter and the memory that it is of', () => {
+    const others: Command[] = [train, { type: 'select-adapter', id: 'b' }, { type: 'download-memory', contexts: 'steps' }];
+    for (const other of others) expect(sent(rehearsed, other).rehearsal).toBeUndefined();
+    expect(sent(rehearsed, { type: 'regenerate', maxOverlap: 0.2 }).rehearsal).toBeDefined();
+  });
+});

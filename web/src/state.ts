@@ -45,6 +45,8 @@ export interface State {
   readonly trained: Of<'trained'> | undefined;
   readonly generation: Generation | undefined;
   readonly evaluation: Evaluation | undefined;
+  /** What a second round's memory would tell. */
+  readonly rehearsal: Of<'rehearsed'> | undefined;
   readonly ledger: ReadonlyMap<number, LedgerEntry>;
 }
 
@@ -70,6 +72,7 @@ export function initialState(deviceChoice: DeviceChoice): State {
     trained: undefined,
     generation: undefined,
     evaluation: undefined,
+    rehearsal: undefined,
     ledger: new Map(),
   };
 }
@@ -86,6 +89,8 @@ export function taskOf(command: Exclude<Command, { type: 'stop' }>): Task {
     case 'train': return 'train';
     case 'generate': return 'generate';
     case 'evaluate': return 'evaluate';
+    case 'rehearse':
+    case 'regenerate': return 'regenerate';
     case 'select-adapter':
     case 'export-adapter':
     case 'import-adapter':
@@ -97,17 +102,23 @@ export function taskOf(command: Exclude<Command, { type: 'stop' }>): Task {
 function cleared(state: State, command: Command): Partial<State> {
   switch (command.type) {
     case 'connect':
-      return { model: undefined, resumable: undefined, data: undefined, memory: undefined, progress: {} };
+      return { model: undefined, resumable: undefined, data: undefined, memory: undefined, rehearsal: undefined, progress: {} };
     case 'load-data':
-      return { data: undefined, memory: undefined, evaluation: undefined };
+      return { data: undefined, memory: undefined, evaluation: undefined, rehearsal: undefined };
     case 'download-memory':
-      return { memory: undefined, progress: {} };
+      return { memory: undefined, rehearsal: undefined, progress: {} };
     case 'train':
-      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined };
+      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined, rehearsal: undefined };
     case 'generate':
       return { generation: { compares: command.decoding.consult === undefined, tokens: { plm: [], mixture: [] }, result: undefined } };
     case 'evaluate':
       return { evaluation: { rows: [], result: undefined }, progress: {} };
+    case 'rehearse':
+      return { rehearsal: undefined, progress: {} };
+    case 'select-adapter':
+    case 'import-adapter':
+    case 'delete-adapter':
+      return { rehearsal: undefined };
     case 'forget':
       return { ...initialState(state.deviceChoice), ledger: state.ledger, ended: state.ended, devices: state.devices };
     default:
@@ -143,7 +154,7 @@ export function received(state: State, event: WorkerEvent, now: number): State {
     case 'progress':
       return { ...state, progress: { ...state.progress, [event.stage]: event } };
     case 'memory-ready':
-      return { ...state, memory: event.memory };
+      return { ...state, memory: event.memory, rehearsal: undefined };
     case 'train-step':
       return state.run ? { ...state, run: withStep(state.run, event, now) } : state;
     case 'validated':
@@ -165,6 +176,8 @@ export function received(state: State, event: WorkerEvent, now: number): State {
       return state.evaluation ? { ...state, evaluation: { ...state.evaluation, rows: [...state.evaluation.rows, event.row] } } : state;
     case 'evaluated':
       return state.evaluation ? { ...state, evaluation: { ...state.evaluation, result: event } } : state;
+    case 'rehearsed':
+      return { ...state, rehearsal: event };
     case 'adapters':
       return { ...state, adapters: event.adapters };
     case 'adapter-exported':

@@ -17,6 +17,7 @@
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::align`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
+//! - [`Regeneration`]: contexts along the mixture's own words, for a second round.
 //!
 //! # Devices
 //!
@@ -44,6 +45,7 @@ mod mixture;
 mod places;
 mod random;
 mod recall;
+mod regeneration;
 mod tensor_file;
 mod train;
 mod vocabulary;
@@ -61,6 +63,7 @@ pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
 pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, Picked, PrivateMixer};
 pub use recall::RecallContext;
+pub use regeneration::{Regeneration, RehearsalError, Rewritten, Who};
 pub use tensor_file::{FileError, ReadError};
 pub use train::{
     Activity, Batch, Extra, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress,

@@ -12,10 +12,10 @@ use futures::executor::block_on;
 use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
     align::{Contexts, Pairing},
-    memory::Shard,
+    memory::{Shard, StoredManifest},
     prepare::Prepared,
     text::Tokenizer,
-    wire::{MemoryManifest, ModelCard, ShardEntry},
+    wire::{ModelCard, ShardEntry},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -36,6 +36,12 @@ impl Folder {
         write(&path.join("head.safetensors"), head)?;
         write(&path.join("tokenizer.json"), tokenizer)?;
         Self::open(path)
+    }
+
+    /// Another folder for the same model.
+    pub fn copy_model(&self, path: &Path) -> Result<Self> {
+        let part = |name: &str| read(&self.path.join(name));
+        Self::create(path, self.card.clone(), &part("head.safetensors")?, &part("tokenizer.json")?)
     }
 
     /// Reads the model's parts.
@@ -68,25 +74,36 @@ impl Folder {
 
     /// What the memory's rows are.
     pub fn contexts(&self) -> Result<Contexts> {
-        Ok(Contexts::of(self.manifest()?.kind)?)
+        Ok(Contexts::of(self.manifest()?.memory.kind)?)
     }
 
-    fn manifest(&self) -> Result<MemoryManifest> {
+    /// How often its contexts were made: 1 for the model's own.
+    pub fn round(&self) -> Result<u32> {
+        Ok(self.manifest()?.round)
+    }
+
+    /// The memory's shards, read one by one.
+    pub fn shards(&self) -> Result<impl Iterator<Item = Result<Shard>>> {
+        let d = self.card.hidden_size as usize;
+        let open = move |entry: ShardEntry| Ok(Shard::open(&read(&self.path.join(entry.sha256.as_str()))?, &entry, d)?);
+        Ok(self.manifest()?.memory.shards.into_iter().map(open))
+    }
+
+    fn manifest(&self) -> Result<StoredManifest> {
         read_json(&self.path.join("memory.json"))
     }
 
     /// Joins the memory with the same pairs; prompts from `validation_from` on are
     /// for validation. `head` is this folder's.
     pub fn memory(&self, pairs: &Prepared, validation_from: u32, pairing: Pairing, head: &Head) -> Result<Memory<Arc<HostRows>>> {
-        let manifest = self.manifest()?;
+        let contexts = self.contexts()?;
         let d = self.card.hidden_size as usize;
-        let mut builder = MemoryBuilder::new(pairs, Contexts::of(manifest.kind)?, d, validation_from);
+        let mut builder = MemoryBuilder::new(pairs, contexts, d, validation_from);
         if pairing == Pairing::Alignment {
             builder = builder.keep_runs();
         }
-        for entry in &manifest.shards {
-            let bytes = read(&self.path.join(entry.sha256.as_str()))?;
-            builder.add(entry.index, &Shard::open(&bytes, entry, d)?)?;
+        for (index, shard) in (0..).zip(self.shards()?) {
+            builder.add(index, &shard?)?;
         }
         let memory = builder.finish()?;
         Ok(match pairing {

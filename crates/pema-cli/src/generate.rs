@@ -74,17 +74,36 @@ impl MixtureArgs {
 
 /// See [`Mixing`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum MixingArg {
+pub enum MixingArg {
     Arithmetic,
     Geometric,
 }
 
+impl From<MixingArg> for Mixing {
+    fn from(mixing: MixingArg) -> Self {
+        match mixing {
+            MixingArg::Arithmetic => Self::Arithmetic,
+            MixingArg::Geometric => Self::Geometric,
+        }
+    }
+}
+
 /// See [`Schedule`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ScheduleArg {
+pub enum ScheduleArg {
     Linear,
     Quadratic,
     Constant,
+}
+
+impl From<ScheduleArg> for Schedule {
+    fn from(schedule: ScheduleArg) -> Self {
+        match schedule {
+            ScheduleArg::Linear => Self::Linear,
+            ScheduleArg::Quadratic => Self::Quadratic,
+            ScheduleArg::Constant => Self::Constant,
+        }
+    }
 }
 
 /// One input.
@@ -178,15 +197,7 @@ impl Session {
     }
 
     fn mixed(&self, writer: &mut Writer<'_>, args: &MixtureArgs, input: &str) -> Result<String> {
-        let schedule = match args.schedule {
-            ScheduleArg::Linear => Schedule::Linear,
-            ScheduleArg::Quadratic => Schedule::Quadratic,
-            ScheduleArg::Constant => Schedule::Constant,
-        };
-        let mixing = match args.mixing {
-            MixingArg::Arithmetic => Mixing::Arithmetic,
-            MixingArg::Geometric => Mixing::Geometric,
-        };
+        let (mixing, schedule) = (args.mixing.into(), args.schedule.into());
         let mixture = Mixture { form: Form { mixing, schedule }, lambda_max: args.lambda_max };
         Ok(writer.write(input, &self.mixer, Some(mixture), args.consult())?.text)
     }

@@ -7,6 +7,7 @@ mod extract;
 mod folder;
 mod generate;
 mod pairs;
+mod regenerate;
 mod serve;
 mod tasks;
 mod train;
@@ -31,6 +32,9 @@ enum Command {
     Extract(extract::Args),
     /// Train an adapter from a memory and your targets.
     Train(train::Args),
+    /// Make a second memory of contexts along the adapted mixture's own words, which tells these to the
+    /// model's owner.
+    Regenerate(regenerate::Args),
     /// Continue one input, with the model alone and with the adapter.
     Generate(generate::GenerateArgs),
     /// Compare the model alone and the adapter on test pairs.
@@ -57,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(args),
         Command::Extract(args) => extract::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Regenerate(args) => regenerate::run(&args),
         Command::Generate(args) => generate::run_generate(&args),
         Command::Evaluate(args) => generate::run_evaluate(&args),
         Command::Eval(args) => eval::run(&args),

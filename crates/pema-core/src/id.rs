@@ -26,6 +26,11 @@ impl MemoryId {
         Self(hex(&bytes))
     }
 
+    /// The id of some content.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(ContentHash::of(bytes).as_str()[..32].to_owned())
+    }
+
     /// The 32 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,6 +10,7 @@
 //! - [`text`]: the tokenizer both sides share
 //! - [`prepare`]: pairs made into prompts and targets within a model's limits
 //! - [`metrics`]: BLEU, chrF and exact match
+//! - [`overlap`]: how much of the targets texts say
 //!
 //! No GPU, no I/O, no Burn.
 
@@ -18,6 +19,7 @@ pub mod data;
 pub mod id;
 pub mod memory;
 pub mod metrics;
+pub mod overlap;
 pub mod prepare;
 pub mod sampling;
 pub mod schedule;

@@ -26,6 +26,11 @@ pub(crate) struct Selected {
 }
 
 impl Selected {
+    /// Its name in storage.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// It, on the device.
     pub fn on_device(&mut self, card: &ModelCard, device: &Device) -> Result<&Adapter, TabError> {
         let adapter = match self.on_device.take() {

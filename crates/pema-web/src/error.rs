@@ -123,6 +123,28 @@ pub enum TabError {
     /// An adapter that cannot write without the model.
     #[error(transparent)]
     NotPrivate(#[from] pema_adapter::NotPrivate),
+    /// Text that would tell too much.
+    #[error(
+        "the estimate is {} of the targets' sequences and the limit {}: nothing was sent; lower the adapter's weight, or \
+         train for fewer epochs", percent(.estimate), percent(.most)
+    )]
+    Resembles {
+        /// The estimated share of the targets' sequences.
+        estimate: f64,
+        /// The largest one allowed.
+        most: f64,
+    },
+    /// Text that would have told too much.
+    #[error(
+        "ended at pair {prompt}: its next token would have told more than {} of the targets' sequences; the second memory \
+         is not made", percent(.most)
+    )]
+    WouldResemble {
+        /// Which pair, from 1.
+        prompt: u32,
+        /// The largest share allowed.
+        most: f64,
+    },
     /// Sampling settings out of range.
     #[error(transparent)]
     Sampling(#[from] pema_core::sampling::SamplingError),
@@ -206,6 +228,7 @@ impl TabError {
             Self::Metrics(_) => "metrics",
             Self::Device(_) => "device",
             Self::NotPrivate(_) => "not-private",
+            Self::Resembles { .. } | Self::WouldResemble { .. } => "resembles-targets",
             Self::NoWebGpu(_) => "no-webgpu",
             Self::StorageFull | Self::NotKept | Self::NoCheckpoint => "storage-full",
             Self::StorageLocked(_) => "storage-locked",
@@ -217,6 +240,10 @@ impl TabError {
 
 fn problem_sentence(problem: &Problem) -> String {
     format!("the service refused ({}): {}", problem.title, problem.detail)
+}
+
+fn percent(share: &f64) -> String {
+    format!("{:.1}%", 100.0 * share)
 }
 
 /// A JavaScript exception in words.

@@ -41,14 +41,7 @@ pub(crate) struct Written {
 impl<'a> Generator<'a> {
     /// Opens the stream.
     pub async fn open(state: &'a mut State, page: &'a Page, decoding: &'a Decoding) -> Result<Self, TabError> {
-        let (store, (_, device), pool) = (state.store()?, state.device()?, state.pool()?);
-        let connection: &mut Connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
-        let head = connection.head(&store, &device, pool).await?.clone();
-        let adapter = match &mut state.adapter {
-            Some(selected) => Some(selected.on_device(&connection.card, &device)?.clone()),
-            None => None,
-        };
-        let mixer = Mixer::new(head, adapter, device);
+        let mixer = mixer(state).await?;
         let state: &'a State = state;
         let connection = state.connection()?;
         if decoding.consult.is_some() {
@@ -124,19 +117,35 @@ impl<'a> Generator<'a> {
     }
 
     fn unrolling(&self, input: &str) -> Result<GradualUnrolling, TabError> {
-        let Mixture { mixing, schedule, lambda_max } = self.decoding.mixture;
-        let mixing = match mixing {
-            MixingKind::Arithmetic => Mixing::Arithmetic,
-            MixingKind::Geometric => Mixing::Geometric,
-        };
-        let schedule = match schedule {
-            ScheduleKind::Linear => Schedule::Linear,
-            ScheduleKind::Quadratic => Schedule::Quadratic,
-            ScheduleKind::Constant => Schedule::Constant,
-        };
-        let source = self.tokenizer.encode(input)?;
-        Ok(GradualUnrolling::new(schedule, lambda_max, source.len() as u32)?.with_mixing(mixing))
+        unrolling(self.decoding.mixture, self.tokenizer.encode(input)?.len() as u32)
     }
+}
+
+/// The mixture of the model and the adapter in use.
+pub(crate) async fn mixer(state: &mut State) -> Result<Mixer, TabError> {
+    let (store, (_, device), pool) = (state.store()?, state.device()?, state.pool()?);
+    let connection: &mut Connection = state.connection.as_mut().ok_or(crate::session::NOT_CONNECTED)?;
+    let head = connection.head(&store, &device, pool).await?.clone();
+    let adapter = match &mut state.adapter {
+        Some(selected) => Some(selected.on_device(&connection.card, &device)?.clone()),
+        None => None,
+    };
+    Ok(Mixer::new(head, adapter, device))
+}
+
+/// The adapter's weight after an input of `source_len` tokens.
+pub(crate) fn unrolling(mixture: Mixture, source_len: u32) -> Result<GradualUnrolling, TabError> {
+    let Mixture { mixing, schedule, lambda_max } = mixture;
+    let mixing = match mixing {
+        MixingKind::Arithmetic => Mixing::Arithmetic,
+        MixingKind::Geometric => Mixing::Geometric,
+    };
+    let schedule = match schedule {
+        ScheduleKind::Linear => Schedule::Linear,
+        ScheduleKind::Quadratic => Schedule::Quadratic,
+        ScheduleKind::Constant => Schedule::Constant,
+    };
+    Ok(GradualUnrolling::new(schedule, lambda_max, source_len)?.with_mixing(mixing))
 }
 
 fn consult(decoding: &Decoding) -> Consult {

@@ -2,7 +2,7 @@
 //! [`protocol::Command`]s and posts the [`protocol::Event`]s that come back.
 //!
 //! - [`session`]: what is connected, loaded and trained; one task at a time
-//! - `connect`, `data`, `memory`, `train`, `generate`, `evaluate`, `adapters`: the tasks
+//! - `connect`, `data`, `memory`, `train`, `generate`, `evaluate`, `regenerate`, `adapters`: the tasks
 //! - `service`, `stream`: the wire, each request in the ledger
 //! - `storage`: the origin's private file system
 //! - `device`: WebGPU or the CPU
@@ -23,6 +23,7 @@ mod memory;
 mod page;
 pub mod pool;
 pub mod protocol;
+mod regenerate;
 mod service;
 pub mod session;
 mod storage;

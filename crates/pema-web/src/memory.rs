@@ -9,11 +9,13 @@ use pema_adapter::{Head, HostRows, MemoryBuilder};
 use pema_core::{
     align::{Contexts, Pairing},
     id::{ContentHash, MemoryId},
-    memory::Shard,
+    memory::{FinishedShard, Shard},
     wire::{CreateMemory, MemoryManifest, MemoryState, ModelCard, ShardEntry},
 };
+use serde::Serialize;
 
 use crate::{
+    connect::Connection,
     data::{Data, row_bytes},
     error::TabError,
     page::Page,
@@ -38,6 +40,8 @@ pub(crate) struct Memory {
     /// Names the request.
     pub key: String,
     pub rows: Rows,
+    /// 1 for the model's own contexts.
+    pub round: u32,
 }
 
 /// Has the memory of the loaded data extracted, downloaded and joined.
@@ -52,56 +56,56 @@ pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts)
         return Err(TabError::TooManyBytes { bytes, most });
     }
     let key = ContentHash::of(format!("{}\n{body}", card.model).as_bytes()).as_str()[..32].to_owned();
-    let job = Job { page, service: &connection.service, store: &store, card, contexts, folder: folder(&key) };
+    let job = Job::new(state, page, &store, contexts, &key)?;
     let (manifest, cached) = match job.stored().await? {
         Some(manifest) => (manifest, true),
         None => (job.fetch(&body, &request, &key).await?, false),
     };
     let rows = job.join(&manifest, data, Pairing::Position).await?;
-    page.post(&Event::MemoryReady {
-        memory: MemorySummary {
-            contexts: contexts.into(),
-            rows: rows.rows() as f64,
-            train_rows: rows.train().len() as u32,
-            validation_rows: rows.valid().len() as u32,
-            bytes: manifest.shards.iter().map(|shard| shard.bytes).sum::<u64>() as f64,
-            shards: manifest.shards.len() as u32,
-            cached,
-        },
-    });
+    page.post(&Event::MemoryReady { memory: summary(&rows, &manifest, 1, cached) });
     #[cfg(feature = "planted-leaks")]
     crate::leak::after_memory(&connection.service, data).await;
-    state.memory = Some(Memory { key, rows });
+    state.memory = Some(Memory { key, rows, round: 1 });
     Ok(())
 }
 
 /// The memory's rows with their pairs. For alignment they are first joined anew from storage, with the
 /// model's free runs that the join by position left out.
 pub(crate) async fn paired(state: &mut State, page: &Page, pairing: Pairing, head: &Head) -> Result<Rows, TabError> {
-    let (store, connection, data) = (state.store()?, state.connection()?, state.data()?);
-    let Memory { key, rows } = state.memory.as_ref().ok_or(NO_MEMORY)?;
+    let store = state.store()?;
+    let Memory { key, rows, round } = state.memory.as_ref().ok_or(NO_MEMORY)?;
     if pairing == Pairing::Position {
         return Ok(rows.clone());
     }
     if !rows.has_runs() {
-        let (service, card, contexts) = (&connection.service, &connection.card, rows.contexts());
-        let job = Job { page, service, store: &store, card, contexts, folder: folder(key) };
-        let manifest = job.stored().await?.ok_or(TabError::NotYet("the memory is not in storage any more: download it again"))?;
-        let memory = Memory { key: key.clone(), rows: job.join(&manifest, data, pairing).await? };
-        state.memory = Some(memory);
+        let job = Job::new(state, page, &store, rows.contexts(), key)?;
+        let manifest = job.stored().await?.ok_or(NOT_STORED)?;
+        let rows = job.join(&manifest, state.data()?, pairing).await?;
+        state.memory = Some(Memory { key: key.clone(), rows, round: *round });
     }
     let Memory { rows, .. } = state.memory.as_ref().ok_or(NO_MEMORY)?;
     Ok(rows.clone().align(head).await?)
 }
 
-fn folder(key: &str) -> String {
-    format!("memories/{key}")
+/// A memory, for the page.
+pub(crate) fn summary(rows: &Rows, manifest: &MemoryManifest, round: u32, cached: bool) -> MemorySummary {
+    MemorySummary {
+        contexts: rows.contexts().into(),
+        rows: rows.rows() as f64,
+        train_rows: rows.train().len() as u32,
+        validation_rows: rows.valid().len() as u32,
+        bytes: manifest.shards.iter().map(|shard| shard.bytes).sum::<u64>() as f64,
+        shards: manifest.shards.len() as u32,
+        round,
+        cached,
+    }
 }
 
+pub(crate) const NOT_STORED: TabError = TabError::NotYet("the memory is not in storage any more: download it again");
 pub(crate) const NO_MEMORY: TabError = TabError::NotYet("there is no memory yet: download it first");
 
 /// One memory on its way.
-struct Job<'a> {
+pub(crate) struct Job<'a> {
     page: &'a Page,
     service: &'a Service,
     store: &'a Store,
@@ -110,7 +114,13 @@ struct Job<'a> {
     folder: String,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// A memory of the loaded data under this key.
+    pub fn new(state: &'a State, page: &'a Page, store: &'a Store, contexts: Contexts, key: &str) -> Result<Self, TabError> {
+        let Connection { service, card, .. } = state.connection()?;
+        Ok(Self { page, service, store, card, contexts, folder: format!("memories/{key}") })
+    }
+
     fn shard_path(&self, entry: &ShardEntry) -> String {
         format!("{}/{}", self.folder, entry.sha256)
     }
@@ -120,7 +130,7 @@ impl Job<'_> {
     }
 
     /// The manifest of a memory that is in storage as a whole.
-    async fn stored(&self) -> Result<Option<MemoryManifest>, TabError> {
+    pub async fn stored(&self) -> Result<Option<MemoryManifest>, TabError> {
         let Some(bytes) = self.store.read(&self.manifest_path()).await? else { return Ok(None) };
         let Ok(manifest) = serde_json::from_slice::<MemoryManifest>(&bytes) else { return Ok(None) };
         for entry in &manifest.shards {
@@ -150,8 +160,7 @@ impl Job<'_> {
             self.page.check_stop()?;
             manifest = self.patiently(async || self.service.memory(&manifest.id).await).await?;
         }
-        let bytes = serde_json::to_vec(&manifest).map_err(|error| TabError::Setting(error.to_string()))?;
-        self.store.write(&self.manifest_path(), &bytes).await?;
+        self.keep_manifest(&manifest).await?;
         // Everything is here, so the service need not keep the prompts.
         self.patiently(async || self.service.forget_memory(&manifest.id).await).await?;
         Ok(manifest)
@@ -205,23 +214,40 @@ impl Job<'_> {
         call().await
     }
 
-    /// Reads every shard, checks it and joins it; an altered one is removed.
-    async fn join(&self, manifest: &MemoryManifest, data: &Data, pairing: Pairing) -> Result<Rows, TabError> {
+    /// Stores a shard that was made here, if there is one.
+    pub async fn keep(&self, shard: Option<FinishedShard>) -> Result<(), TabError> {
+        let Some((entry, bytes)) = shard else { return Ok(()) };
+        self.store.write(&self.shard_path(&entry), &bytes).await
+    }
+
+    /// Says that all shards are there.
+    pub async fn keep_manifest(&self, manifest: &impl Serialize) -> Result<(), TabError> {
+        let bytes = serde_json::to_vec(manifest).map_err(|error| TabError::Setting(error.to_string()))?;
+        self.store.write(&self.manifest_path(), &bytes).await
+    }
+
+    /// Reads and checks a shard; an altered one is removed.
+    pub async fn shard(&self, entry: &ShardEntry) -> Result<Shard, TabError> {
+        let path = self.shard_path(entry);
+        let bytes = self.store.read(&path).await?.unwrap_or_default();
+        match Shard::open(&bytes, entry, self.card.hidden_size as usize) {
+            Ok(shard) => Ok(shard),
+            Err(error) => {
+                self.store.remove(&path).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Reads every shard and joins it.
+    pub async fn join(&self, manifest: &MemoryManifest, data: &Data, pairing: Pairing) -> Result<Rows, TabError> {
         let d = self.card.hidden_size as usize;
         let mut builder = MemoryBuilder::new(&data.prepared, self.contexts, d, data.validation_from);
         if pairing == Pairing::Alignment {
             builder = builder.keep_runs();
         }
         for entry in &manifest.shards {
-            let path = self.shard_path(entry);
-            let bytes = self.store.read(&path).await?.unwrap_or_default();
-            match Shard::open(&bytes, entry, d) {
-                Ok(shard) => builder.add(entry.index, &shard)?,
-                Err(error) => {
-                    self.store.remove(&path).await?;
-                    return Err(error.into());
-                }
-            }
+            builder.add(entry.index, &self.shard(entry).await?)?;
             self.page.progress(Stage::Join, builder.pairs() as u64, data.prepared.targets.pairs() as u64, "pairs");
         }
         Ok(builder.finish()?)

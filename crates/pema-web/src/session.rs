@@ -20,6 +20,7 @@ use crate::{
     page::Page,
     pool::{StartSlices, TabPool},
     protocol::{Command, DeviceChoice, DeviceKind, Event, Task},
+    regenerate::{self, Rehearsal, Writing},
     storage::Store,
     train,
 };
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub data: Option<Data>,
     pub memory: Option<Memory>,
     pub adapter: Option<adapters::Selected>,
+    /// What a second round's memory would tell.
+    pub rehearsal: Option<Rehearsal>,
     /// A stopped run that there was no room for in storage.
     pub stopped_run: Option<train::StoppedRun>,
 }
@@ -92,6 +95,7 @@ fn task_of(command: &Command) -> Task {
         Command::Train { .. } => Task::Train,
         Command::Generate { .. } => Task::Generate,
         Command::Evaluate { .. } => Task::Evaluate,
+        Command::Rehearse { .. } | Command::Regenerate { .. } => Task::Regenerate,
         Command::SelectAdapter { .. }
         | Command::ExportAdapter { .. }
         | Command::ImportAdapter { .. }
@@ -112,6 +116,8 @@ impl State {
             Command::Train { settings, resume } => train::train(self, page, settings, resume).await,
             Command::Generate { input, decoding } => generate::generate(self, page, &input, &decoding).await,
             Command::Evaluate { decoding, limit } => evaluate::evaluate(self, page, &decoding, limit as usize).await,
+            Command::Rehearse { mixture, no_repeat } => regenerate::rehearse(self, page, Writing { mixture, no_repeat }).await,
+            Command::Regenerate { max_overlap } => regenerate::regenerate(self, page, max_overlap).await,
             Command::SelectAdapter { id } => adapters::select(self, page, &id).await,
             Command::ExportAdapter { id } => adapters::export(self, page, &id).await,
             Command::ImportAdapter { file } => adapters::import(self, page, file).await,

@@ -4,6 +4,7 @@ import { actions } from '../parts/actions';
 import { decodingForm } from '../parts/decoding';
 import { evaluation } from '../parts/evaluation';
 import { labelled } from '../parts/fields';
+import { regeneration } from '../parts/regeneration';
 import { section } from '../parts/section';
 import { TokenText, tokenTable } from '../parts/tokens';
 
@@ -90,5 +91,5 @@ export function mountGenerate(root: HTMLElement, app: App): void {
     decoding.offerPrivate(used?.contexts === 'prompt');
     write(note, used ? `Adapter in use: ${used.name}` : 'No adapter is in use; the model writes alone.');
   });
-  output.append(outputs(app), evaluation(app, decoding.read));
+  output.append(outputs(app), evaluation(app, decoding.read), regeneration(app, decoding.read));
 }

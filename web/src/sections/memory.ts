@@ -74,7 +74,7 @@ export function mountMemory(root: HTMLElement, app: App): void {
         ['To train on', plural(memory.trainRows, 'target token')],
         ['For validation', plural(memory.validationRows, 'target token')],
         ['Size', `${bytes(memory.bytes)} in ${plural(memory.shards, 'shard')}`],
-        ['Source', memory.cached ? 'already in storage' : 'downloaded'],
+        ['Source', memory.round > 1 ? `round ${memory.round}: along your mixture’s words` : memory.cached ? 'already in storage' : 'downloaded'],
       ],
       'memory',
     );
@@ -82,6 +82,7 @@ export function mountMemory(root: HTMLElement, app: App): void {
     summary.dataset['rows'] = String(memory.rows);
     summary.dataset['trainRows'] = String(memory.trainRows);
     summary.dataset['validationRows'] = String(memory.validationRows);
+    summary.dataset['round'] = String(memory.round);
     summary.dataset['cached'] = String(memory.cached);
     summary.title = `${count(memory.trainRows + memory.validationRows)} pairs of a context and its target token`;
     result.append(summary);

@@ -12,13 +12,17 @@
 //! Rows are sorted by prompt, then by step; all rows of a prompt are in one shard. A shard holds
 //! no target. Equal shards have equal bytes, so that a hash names their content.
 
+mod builder;
 mod error;
 mod format;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use half::f16;
 
+pub use builder::{FinishedShard, ShardBuilder, StoredManifest};
 pub use error::ShardError;
 
 use crate::id::{ContentHash, TokenId};
@@ -56,6 +60,16 @@ impl Shard {
     /// When `i` is not below [`Self::rows`].
     pub fn row(&self, i: usize) -> &[f16] {
         &self.h[i * self.hidden_size..(i + 1) * self.hidden_size]
+    }
+
+    /// Its prompts, each with its rows.
+    pub fn prompt_rows(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let mut next = 0;
+        self.prompt.chunk_by(|a, b| a == b).map(move |run| {
+            let first = next;
+            next += run.len();
+            (run[0], first..next)
+        })
     }
 
     /// The shard's bytes. They are read back exactly when [`Self::check`] passes.

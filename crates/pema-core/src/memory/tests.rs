@@ -24,6 +24,11 @@ fn stored_shard_of_version_1_is_read() {
 }
 
 #[test]
+fn prompts_have_their_rows() {
+    assert_eq!(shard().prompt_rows().collect::<Vec<_>>(), [(3, 0..3), (4, 3..5)]);
+}
+
+#[test]
 fn equal_shards_have_the_stored_bytes() {
     assert_eq!(shard().encode(), STORED);
 }

@@ -71,6 +71,19 @@ pub enum Command {
         /// At most so many pairs.
         limit: u32,
     },
+    /// Estimate how much of the targets a second round's memory would tell. Answered by `rehearsed`.
+    Rehearse {
+        /// The mixture.
+        mixture: Mixture,
+        /// No sequence of so many tokens is written twice; 0 allows it.
+        no_repeat: u32,
+    },
+    /// Make the memory that was rehearsed, which tells generated text to the model's owner. Answered by
+    /// `memory-ready`.
+    Regenerate {
+        /// The largest share of the targets' sequences that may be told, in [0, 1].
+        max_overlap: f64,
+    },
     /// Use a stored adapter. Answered by `adapters`.
     SelectAdapter {
         /// Its id.

@@ -133,6 +133,13 @@ pub enum Event {
         /// The user stopped it; the scores are of the pairs so far.
         stopped: bool,
     },
+    /// What a second round's memory would tell, as far as stored contexts show.
+    Rehearsed {
+        /// The share of the targets' sequences of four tokens, in [0, 1].
+        sequences: f64,
+        /// The share of their tokens, in [0, 1].
+        tokens: f64,
+    },
     /// The stored adapters.
     Adapters {
         /// All of them.
@@ -175,5 +182,6 @@ pub enum Task {
     Train,
     Generate,
     Evaluate,
+    Regenerate,
     Adapters,
 }

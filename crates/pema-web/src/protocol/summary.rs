@@ -132,6 +132,8 @@ pub enum Stage {
     Shards,
     Join,
     Evaluation,
+    Rehearsal,
+    Regeneration,
 }
 
 /// An external memory, joined with the targets.
@@ -150,6 +152,8 @@ pub struct MemorySummary {
     pub bytes: f64,
     /// Shards.
     pub shards: u32,
+    /// 1 for the model's own contexts; one more along the words of each adapted mixture.
+    pub round: u32,
     /// All of it was in storage already.
     pub cached: bool,
 }
