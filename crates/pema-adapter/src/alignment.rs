@@ -65,7 +65,7 @@ impl Directions {
         let d = head.d();
         let mut values = Vec::with_capacity(tokens.len() * d);
         for some in tokens.chunks(TOKENS_AT_ONCE) {
-            values.extend(read_f32(head.embed(some)).await?);
+            values.extend(read_f32(head.tokens(some).embeddings()).await?);
         }
         for row in values.chunks_exact_mut(d) {
             let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();

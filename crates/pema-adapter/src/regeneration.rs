@@ -14,7 +14,7 @@ use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::overlap::Told;
 use pema_core::prepare::Prepared;
-use pema_core::sampling::{argmax, rule_out_repeats};
+use pema_core::sampling::{argmax, repeats, rule_out};
 use pema_core::schedule::{GradualUnrolling, Schedule, ScheduleError};
 use pema_core::wire::PromptSpec;
 use pema_core::wire::frame::{FrameLogits, StepFrame};
@@ -133,12 +133,8 @@ impl Regeneration<'_> {
     }
 
     fn choose(&self, mut log_p: Vec<f32>, written: &[TokenId]) -> TokenId {
-        rule_out_repeats(&mut log_p, written, self.no_repeat);
-        for ending in self.endings {
-            if let Some(log_p) = log_p.get_mut(ending.0 as usize) {
-                *log_p = f32::NEG_INFINITY;
-            }
-        }
+        rule_out(&mut log_p, &repeats(written, self.no_repeat));
+        rule_out(&mut log_p, self.endings);
         argmax(&log_p)
     }
 }
