@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use pema_core::{
     id::TokenId,
-    schedule::{Mix, Mixing, Schedule},
+    schedule::{Mixing, Schedule, geometric as geometric_mean, smooth},
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,9 +64,17 @@ pub fn known_forms(scored: &[Scored]) -> &'static [Form] {
 /// A token's log-probabilities under the geometric mixture at each of [`LAMBDAS`], from log-probabilities
 /// `[v]`.
 pub fn geometric(log_p_method: &[f32], log_p_plm: &[f32], token: TokenId) -> [f32; LAMBDAS.len()] {
+    let at = token.0 as usize;
+    let smoothed = smooth(log_p_method, log_p_plm);
     LAMBDAS.map(|lambda| {
-        let mixed = Mix { mixing: Mixing::Geometric, lambda }.log_probs(log_p_method, log_p_plm);
-        let log_p = mixed.get(token.0 as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        let log_p = if lambda < 1.0 {
+            let mixed = |(log_p, log_p_plm): (&f32, &f32)| geometric_mean(*log_p, *log_p_plm, lambda);
+            // No term is above 1, so that none overflows.
+            let mass: f64 = smoothed.iter().zip(log_p_plm).map(|pair| f64::from(mixed(pair).exp())).sum();
+            mixed((&smoothed[at], &log_p_plm[at])) - mass.ln() as f32
+        } else {
+            log_p_method[at]
+        };
         log_p.max(f64::MIN_POSITIVE.ln() as f32) // JSON has no infinity.
     })
 }
@@ -130,6 +138,8 @@ pub fn choose(validation: &[Scored], forms: &[Form]) -> Result<Choice> {
 
 #[cfg(test)]
 mod tests {
+    use pema_core::schedule::Mix;
+
     use super::*;
 
     fn scored(plm: Vec<f32>, method: Vec<f32>, source_len: u32) -> Scored {
@@ -140,7 +150,12 @@ mod tests {
     fn geometric_perplexity_is_as_computed_by_hand() {
         // The method's is smoothed to 0.508 and 0.492.
         let (one, other) = ((0.508_f64 * 0.9).sqrt(), (0.492_f64 * 0.1).sqrt());
-        let at = geometric(&[0.5_f32.ln(); 2], &[0.9_f32.ln(), 0.1_f32.ln()], TokenId(0));
+        let (method, plm) = ([0.5_f32.ln(); 2], [0.9_f32.ln(), 0.1_f32.ln()]);
+        let at = geometric(&method, &plm, TokenId(0));
+        for (log_p, lambda) in at.iter().zip(LAMBDAS) {
+            let mixture = Mix { mixing: Mixing::Geometric, lambda }.log_probs(&method, &plm);
+            assert!((log_p - mixture[0]).abs() < 1e-6, "lambda {lambda}");
+        }
         let scored = Scored { geometric: vec![at], ..scored(vec![0.9], vec![0.5], 3) };
         let mixture = |lambda_max| Mixture { form: FORMS[3], lambda_max };
         assert!((perplexity(mixture(0.5), std::slice::from_ref(&scored)).unwrap() - (one + other) / one).abs() < 1e-5);

@@ -205,13 +205,26 @@ impl Mix {
                 both.map(|(pema, plm)| log_add_exp(pema + log_lambda, plm + log_rest) as f32).collect()
             }
             Mixing::Geometric => {
-                let (log_share, log_rest) = (SMOOTHING.ln(), (-SMOOTHING).ln_1p());
-                let smooth = |pema: f64, plm: f64| log_add_exp(pema + log_rest, plm + log_share);
-                let weighted = both.map(|(pema, plm)| (lambda * smooth(pema, plm) + (1.0 - lambda) * plm) as f32);
+                let smoothed = smooth(log_p_pema, log_p_plm);
+                let weighted = smoothed.iter().zip(log_p_plm).map(|(&pema, &plm)| geometric(pema, plm, self.lambda));
                 log_softmax(&weighted.collect::<Vec<_>>())
             }
         }
     }
+}
+
+/// `log((1 - e) p_PEMA + e p_PLM)` with `e` [`SMOOTHING`]: what a geometric mixture takes for the
+/// adapter's log-probabilities.
+pub fn smooth(log_p_pema: &[f32], log_p_plm: &[f32]) -> Vec<f32> {
+    let (log_share, log_rest) = (SMOOTHING.ln(), (-SMOOTHING).ln_1p());
+    let both = log_p_pema.iter().zip(log_p_plm);
+    both.map(|(&pema, &plm)| log_add_exp(f64::from(pema) + log_rest, f64::from(plm) + log_share) as f32).collect()
+}
+
+/// `lambda log p + (1 - lambda) log p_PLM` with `p` smoothed: a geometric mixture but for its normaliser.
+pub fn geometric(log_p: f32, log_p_plm: f32, lambda: f32) -> f32 {
+    // Not the sum of two products: two infinities have no difference.
+    if log_p_plm == f32::NEG_INFINITY { log_p_plm } else { log_p_plm + lambda * (log_p - log_p_plm) }
 }
 
 /// `log(e^a + e^b)` without overflow.
