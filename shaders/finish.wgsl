@@ -10,13 +10,13 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> h: array<f32>;           // [n, d]
-@group(0) @binding(2) var<storage, read_write> w: array<u32>;           // [rows, d / 2], f16
+@group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;     // [n, d / 4]
+@group(0) @binding(2) var<storage, read_write> w: array<Packed>;        // rows of W, packed
 @group(0) @binding(3) var<storage, read_write> y: array<u32>;           // [n]
 @group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>; // [n]
-@group(0) @binding(5) var<storage, read_write> pull: array<f32>;        // [splits, n, d]
+@group(0) @binding(5) var<storage, read_write> pull: array<vec4<f32>>;  // [splits, n, d / 4]
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;      // [n]
-@group(0) @binding(7) var<storage, read_write> gradient: array<f32>;    // [n, d]
+@group(0) @binding(7) var<storage, read_write> gradient: array<vec4<f32>>; // [n, d / 4]
 
 var<workgroup> parts: array<f32, 64>;
 
@@ -24,11 +24,11 @@ var<workgroup> parts: array<f32, 64>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = workgroup.x;
   let here = y[row] >= shape.first && y[row] < shape.first + shape.rows;
-  let w_y = select(0, y[row] - shape.first, here) * (D / 2);
+  let w_y = select(0, y[row] - shape.first, here);
+  let scale = row_scale(w_y);
   var part = 0.0;
-  for (var k = lane; k < D / 2; k += 64) {
-    let at = row * D + 2 * k;
-    part += dot(vec2(h[at], h[at + 1]), unpack2x16float(w[w_y + k]));
+  for (var k = lane; k < D / 4; k += 64) {
+    part += dot(h[row * (D / 4) + k], entries(w_y, k));
   }
   parts[lane] = part;
   workgroupBarrier();
@@ -38,21 +38,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
   }
-  let logit = shaped(vec4(parts[0]));
+  let logit = shaped(vec4(scale * parts[0]));
   let softmax = state[row];
   if lane == 0 && here {
     losses[row] = log(softmax.y) + softmax.x - logit.x;
   }
   if WANTS_GRADIENT && here {
-    for (var k = lane; k < D / 2; k += 64) {
-      var sum = vec2(0.0);
+    for (var k = lane; k < D / 4; k += 64) {
+      var sum = vec4(0.0);
       for (var s = 0u; s < shape.splits; s++) {
-        let at = (s * shape.n + row) * D + 2 * k;
-        sum += vec2(pull[at], pull[at + 1]);
+        sum += pull[(s * shape.n + row) * (D / 4) + k];
       }
-      let g = SCALE * (sum / softmax.y - slope(logit).x * unpack2x16float(w[w_y + k]));
-      gradient[row * D + 2 * k] = g.x;
-      gradient[row * D + 2 * k + 1] = g.y;
+      gradient[row * (D / 4) + k] = SCALE * (sum / softmax.y - slope(logit).x * scale * entries(w_y, k));
     }
   }
 }

@@ -10,7 +10,7 @@ struct Shape {
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;      // [n, d / 4]
-@group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;      // [rows, d / 4], f16
+@group(0) @binding(2) var<storage, read_write> w: array<Packed>;         // rows of W, packed
 @group(0) @binding(3) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4], if a gradient is wanted
 @group(0) @binding(4) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
 
@@ -34,8 +34,7 @@ fn main(
       let row = min(tile.y * 64 + quad * 4 + r, shape.n - 1);
       h_block[r] = h[row * (D / 4) + k + band];
       let v = shape.first + min(tile.x * 64 + quad * 4 + r, shape.width - 1);
-      let packed = w[v * (D / 4) + k + band];
-      w_block[r] = vec4(unpack2x16float(packed.x), unpack2x16float(packed.y));
+      w_block[r] = row_scale(v) * entries(v, k + band);
     }
     h_block = transpose(h_block);
     w_block = transpose(w_block);

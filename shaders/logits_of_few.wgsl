@@ -9,7 +9,7 @@ struct Shape {
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;  // [n, d / 4]
-@group(0) @binding(2) var<storage, read_write> w: array<vec4<u32>>;  // [rows, d / 8], f16
+@group(0) @binding(2) var<storage, read_write> w: array<Packed>;     // rows of W, packed
 @group(0) @binding(3) var<storage, read_write> logits: array<f32>;   // [n, v]
 
 @compute @workgroup_size(64)
@@ -18,11 +18,8 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     return;
   }
   var sum = 0.0;
-  for (var k = 0u; k < (D / 8); k++) {
-    let packed = w[at.x * (D / 8) + k];
-    let first = at.y * D / 4 + 2 * k;
-    sum += dot(h[first], vec4(unpack2x16float(packed.x), unpack2x16float(packed.y)));
-    sum += dot(h[first + 1], vec4(unpack2x16float(packed.z), unpack2x16float(packed.w)));
+  for (var k = 0u; k < D / 4; k++) {
+    sum += dot(h[at.y * (D / 4) + k], entries(at.x, k));
   }
-  logits[at.y * shape.v + shape.first + at.x] = shaped(vec4(sum)).x;
+  logits[at.y * shape.v + shape.first + at.x] = shaped(vec4(row_scale(at.x) * sum)).x;
 }

@@ -15,7 +15,7 @@ struct Shape {
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4]
-@group(0) @binding(2) var<storage, read_write> w: array<vec2<u32>>;      // [rows, d / 4], f16
+@group(0) @binding(2) var<storage, read_write> w: array<Packed>;         // rows of W, packed
 @group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;  // [n]
 @group(0) @binding(4) var<storage, read_write> pull: array<vec4<f32>>;   // [splits, n, d / 4]
 
@@ -55,9 +55,8 @@ fn main(
     weights = transpose(weights);
     for (var r = 0u; r < 4; r++) {
       let v = shape.first + min(c + w_band * 4 + r, shape.width - 1);
-      let packed = w[(v * D + column) / 4];
       left[(h_band * 4 + r) * WIDTH + h_quad] = weights[r];
-      right[(w_band * 4 + r) * WIDTH + w_quad] = vec4(unpack2x16float(packed.x), unpack2x16float(packed.y));
+      right[(w_band * 4 + r) * WIDTH + w_quad] = row_scale(v) * entries(v, column / 4);
     }
     workgroupBarrier();
     multiply(&sums, at);

@@ -6,9 +6,9 @@ struct Shape {
 }
 
 @group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> w: array<u32>;          // [rows, d / 2], f16
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;          // [n]
-@group(0) @binding(3) var<storage, read_write> picked: array<vec2<f32>>; // [n, d / 2]
+@group(0) @binding(1) var<storage, read_write> w: array<Packed>;         // rows of W, packed
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;            // [n]
+@group(0) @binding(3) var<storage, read_write> picked: array<vec4<f32>>; // [n, d / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -16,7 +16,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if y[row] < shape.first || y[row] >= shape.first + shape.rows {
     return;
   }
-  for (var k = lane; k < D / 2; k += 64) {
-    picked[row * (D / 2) + k] = unpack2x16float(w[(y[row] - shape.first) * (D / 2) + k]);
+  let w_y = y[row] - shape.first;
+  for (var k = lane; k < D / 4; k += 64) {
+    picked[row * (D / 4) + k] = row_scale(w_y) * entries(w_y, k);
   }
 }

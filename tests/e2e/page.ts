@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from '@playwright/test';
 
-import type { Contexts, TrainSettings } from '../../web/src/protocol';
+import type { Contexts, HeadForm, TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
@@ -132,11 +132,12 @@ export class PemaPage {
   }
 
   /** Connects; the page may load itself again to be bound to the service. */
-  async connect(url: string, key?: string): Promise<void> {
+  async connect(url: string, key?: string, head: HeadForm = 'f16'): Promise<void> {
     await this.settled();
     await this.dismiss('connect');
     await this.at('service-url').fill(url);
     await this.at('service-key').fill(key ?? '');
+    await this.at('smaller-head').setChecked(head === 'int8');
     // A page loaded again counts from zero, and opens its worker before it connects.
     await this.page.evaluate(() => {
       document.documentElement.dataset['before'] = document.querySelector<HTMLElement>('#app')?.dataset['ended'] ?? '0';

@@ -1,5 +1,6 @@
 // The privacy capture: every byte that a tab sends from Connect to the end of Train.
 
+import type { HeadForm } from '../../web/src/protocol';
 import { understand } from './capture/capture';
 import type { PemaPage } from './page';
 import { type Kind, promptsAskedFor, violations } from './privacy/allowlist';
@@ -32,13 +33,14 @@ interface Job {
   /** Where the pairs are written. */
   readonly folder: string;
   readonly contexts?: Kind;
+  readonly head?: HeadForm;
   /** Its name tells the leaky site what to betray. */
   readonly trainFile: string;
   readonly openTab: () => Promise<PemaPage>;
 }
 
 /** Does the job up to the end of Train, and looks at what was sent. */
-async function captureJob({ service, site, folder, contexts = 'steps', trainFile, openTab }: Job): Promise<Findings> {
+async function captureJob({ service, site, folder, contexts = 'steps', head, trainFile, openTab }: Job): Promise<Findings> {
   const earlier = site.proxy.recordings.length;
   const pema = await openTab();
   const elsewhere: string[] = [];
@@ -52,7 +54,7 @@ async function captureJob({ service, site, folder, contexts = 'steps', trainFile
   console.log(`canaries: ${words.slice(0, 3).join(' ')} …`);
   const files = { train: writePairs(folder, trainFile, train.pairs), validation: writePairs(folder, 'dev.jsonl', dev.pairs) };
 
-  await pema.connect(service.url);
+  await pema.connect(service.url, undefined, head);
   await pema.loadFiles(files, { template: TEMPLATE });
   const memory = await pema.downloadMemory(contexts);
   await pema.train({ ...TINY, name: 'canary' });
@@ -112,7 +114,8 @@ test('nothing leaves the tab from Connect to the end of Train but what the desig
 });
 
 test('with contexts of the prompt alone no budget leaves, and private generation sends no token', async ({ openTab, service, site, folder }) => {
-  const found = await captureJob({ service, site, folder, contexts: 'prompt', trainFile: 'train.jsonl', openTab: () => openTab(service) });
+  const openHere = (): Promise<PemaPage> => openTab(service);
+  const found = await captureJob({ service, site, folder, contexts: 'prompt', head: 'int8', trainFile: 'train.jsonl', openTab: openHere });
   expect(found).toMatchObject({ secrets: [], calls: [], sawAllPrompts: true, rows: 11 });
   const { pema } = found;
   const [pair = { input: '', target: '' }] = samplePairs('test', 1);

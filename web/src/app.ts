@@ -4,7 +4,7 @@ import { Client } from './client';
 import { forgetDevice } from './device';
 import { download } from './parts/files';
 import { parseService, serviceAddress } from './policy';
-import type { Command, DeviceChoice, Task, WorkerEvent } from './protocol';
+import type { Command, DeviceChoice, HeadForm, Task, WorkerEvent } from './protocol';
 import { forgetService, rebind, type Binding } from './service';
 import { failed, initialState, received, sent, type State } from './state';
 import { Store } from './store';
@@ -30,6 +30,11 @@ export class App {
     return this.#binding.suggested;
   }
 
+  /** The form of the head that was chosen before the page was loaded again. */
+  get suggestedHead(): HeadForm {
+    return this.#binding.pending?.head ?? 'f16';
+  }
+
   send(command: Command): void {
     if (command.type !== 'stop' && this.store.state.busy !== undefined) {
       this.#waiting.push(command);
@@ -43,11 +48,11 @@ export class App {
   start(): void {
     this.send({ type: 'open', device: this.store.state.deviceChoice });
     const { pending } = this.#binding;
-    if (pending) this.connect(pending.url, pending.key);
+    if (pending) this.connect(pending.url, pending.key, pending.head);
   }
 
   /** Connects to a service, in a new page load when the policy in force forbids it here. */
-  connect(address: string, key: string | undefined): void {
+  connect(address: string, key: string | undefined, head: HeadForm): void {
     let service: URL;
     try {
       service = parseService(address);
@@ -55,8 +60,8 @@ export class App {
       this.fail('connect', 'bad-address', error instanceof Error ? error.message : String(error));
       return;
     }
-    if (this.#binding.reaches(service)) this.send({ type: 'connect', url: serviceAddress(service), key });
-    else rebind(service, key);
+    if (this.#binding.reaches(service)) this.send({ type: 'connect', url: serviceAddress(service), key, head });
+    else rebind(service, key, head);
   }
 
   chooseDevice(device: DeviceChoice): void {

@@ -15,6 +15,7 @@ export type {
   EvaluationScores,
   Event as WorkerEvent,
   Failure,
+  HeadForm,
   LedgerEntry,
   LedgerKind,
   MemoryEstimate,

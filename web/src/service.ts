@@ -1,6 +1,7 @@
 // The service that this page load is bound to, and the hand-over to the next page load.
 
 import { connectionPolicy, enforce, parseService, serviceAddress } from './policy';
+import type { HeadForm } from './protocol';
 
 /** Where a page served without `?service=` offers to connect. */
 export const DEFAULT_SERVICE = 'http://localhost:8321';
@@ -11,6 +12,7 @@ const HANDOVER = 'pema.handover';
 interface Handover {
   readonly url: string;
   readonly key: string | undefined;
+  readonly head: HeadForm;
 }
 
 /** What the page may talk to. */
@@ -48,10 +50,10 @@ export function bind(): Binding {
 }
 
 /** Loads the page again, bound to another service, and connects there. The key waits in the session for that moment alone. */
-export function rebind(service: URL, key: string | undefined): void {
+export function rebind(service: URL, key: string | undefined, head: HeadForm): void {
   const url = serviceAddress(service);
   sessionStorage.setItem(BOUND, url);
-  sessionStorage.setItem(HANDOVER, JSON.stringify({ url, key } satisfies Handover));
+  sessionStorage.setItem(HANDOVER, JSON.stringify({ url, key, head } satisfies Handover));
   const page = new URL(location.href);
   page.searchParams.delete('service');
   if (page.href === location.href) location.reload();

@@ -6,9 +6,10 @@ import type { SliceMessage, SliceReply } from './slices';
 let slice: Slice | undefined;
 
 async function reply(message: SliceMessage): Promise<SliceReply> {
-  if ('rows' in message) {
+  if ('weights' in message) {
     await init();
-    slice = new Slice(message.rows, message.d, message.scale, message.softcap);
+    const { weights, d, scale, softcap } = message;
+    slice = 'scales' in weights ? Slice.int8(weights.rows, weights.scales, d, scale, softcap) : new Slice(weights.rows, d, scale, softcap);
     return {};
   }
   if (!slice) throw new Error('it was asked before it was given its rows');

@@ -1,11 +1,11 @@
 // The CPU's workers, seen from the worker that trains: starts them, sends what it asks, collects.
 
 import { startWorker } from './blob-worker';
-import type { Slices, StartSlices, Want } from './pkg/pema_web';
+import type { Slices, SliceWeights, StartSlices, Want } from './pkg/pema_web';
 import sliceUrl from './slice.ts?worker&url';
 
 export type SliceMessage =
-  | { rows: Uint16Array; d: number; scale: number; softcap: number | undefined }
+  | { weights: SliceWeights; d: number; scale: number; softcap: number | undefined }
   | { h: Float32Array; want: Want };
 
 export interface SliceReply {
@@ -19,8 +19,8 @@ const MOST_WORKERS = 8;
 /** One for each core. */
 export const sliceCount = (): number => Math.min(MOST_WORKERS, navigator.hardwareConcurrency);
 
-export const startSlices: StartSlices = async (rows, d, scale, softcap) => {
-  const workers = rows.map(() => startWorker(new URL(sliceUrl, import.meta.url), 'pema slice'));
+export const startSlices: StartSlices = async (weights, d, scale, softcap) => {
+  const workers = weights.map(() => startWorker(new URL(sliceUrl, import.meta.url), 'pema slice'));
   let alive = true;
   const close = (): void => {
     alive = false;
@@ -48,8 +48,9 @@ export const startSlices: StartSlices = async (rows, d, scale, softcap) => {
     close,
   };
   await Promise.all(workers.map((worker, i) => {
-    const mine = rows[i] ?? new Uint16Array();
-    return send(worker, { rows: mine, d, scale, softcap }, [mine.buffer]);
+    const mine = weights[i] ?? { rows: new Uint16Array() };
+    const buffers = 'scales' in mine ? [mine.rows.buffer, mine.scales.buffer] : [mine.rows.buffer];
+    return send(worker, { weights: mine, d, scale, softcap }, buffers);
   }));
   return slices;
 };

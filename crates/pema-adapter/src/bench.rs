@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, activation::log_softmax};
 use half::f16;
-use pema_core::id::TokenId;
+use pema_core::{head::HEAD_TENSOR, id::TokenId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::encoder::{Activation, Encoder};
-use crate::head::{HEAD_TENSOR, Head, HeadError, HeadPool};
+use crate::head::{Head, HeadError, HeadPool};
 use crate::tensor_file::{FileError, ReadError, read_f32};
 use crate::train::adam::{Moments, adam_step};
 use crate::train::{Batch, Objective, ObjectiveError, Weights};

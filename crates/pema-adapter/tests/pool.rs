@@ -5,7 +5,7 @@ mod common;
 use std::{cell::RefCell, rc::Rc};
 
 use burn::tensor::Device;
-use common::{assert_close, block_on, head_file, model, noise, small_config, small_memory, tensor, train, values};
+use common::{assert_close, block_on, head_file, int8_file, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
 use pema_adapter::{
     Activity, AdapterConfig, Head, HeadPool, HeadSlice, Hidden, LossError, Mixer, Phase, PoolError, PoolFuture, SliceRequest,
@@ -64,53 +64,64 @@ impl HeadPool for Here {
     }
 }
 
-fn file(v: usize, d: usize) -> Vec<u8> {
+/// A head's file in either form.
+fn files(v: usize, d: usize) -> [Vec<u8>; 2] {
     let halves: Vec<f32> = noise(v * d, 0.5, 99).into_iter().map(|x| f16::from_f32(x).to_f32()).collect();
-    head_file(&halves, v, d)
+    [head_file(&halves, v, d), int8_file(&halves, v, d)]
 }
 
-fn heads(v: usize, d: usize, scale: f32, softcap: Option<f32>, pool: Rc<dyn HeadPool>) -> [Head; 2] {
-    let (file, device) = (file(v, d), Device::flex());
-    let spread = block_on(Head::spread(&file, scale, softcap, &device, pool)).unwrap();
-    [spread, Head::from_safetensors(&file, scale, softcap, &device).unwrap()]
+fn heads(file: &[u8], scale: f32, softcap: Option<f32>, pool: Rc<dyn HeadPool>) -> [Head; 2] {
+    let device = Device::flex();
+    let spread = block_on(Head::spread(file, scale, softcap, &device, pool)).unwrap();
+    [spread, Head::from_safetensors(file, scale, softcap, &device).unwrap()]
 }
 
 #[test]
 fn a_spread_head_has_the_losses_gradients_and_logits_of_one() {
-    let (n, d, v) = (5, 6, 40);
-    let (h, y) = (noise(n * d, 4.0, 2), [0, 13, 14, 27, 39].map(TokenId));
-    for workers in [1, 3, 7] {
-        for (scale, softcap) in SHAPES {
-            let numbers = heads(v, d, scale, softcap, Here::new(workers)).map(|head| {
-                let tracked = tensor(&h, [n, d]).autodiff().require_grad();
-                let losses = block_on(frozen_head_cross_entropy(tracked.clone(), &head, &y)).unwrap();
-                let gradients = losses.clone().sum().backward();
-                let untracked = block_on(frozen_head_cross_entropy(tensor(&h, [n, d]), &head, &y)).unwrap();
-                let logits = block_on(head.logits(tensor(&h, [n, d]))).unwrap();
-                [losses.inner(), untracked, tracked.grad(&gradients).unwrap(), logits].map(values)
-            });
-            for (part, (spread, plain)) in numbers[0].iter().zip(&numbers[1]).enumerate() {
-                let plain: Vec<f64> = plain.iter().map(|x| f64::from(*x)).collect();
-                assert_close(spread, &plain, 1e-6, &format!("{part}, {workers} workers, softcap {softcap:?}"));
+    for file in files(40, 6) {
+        for workers in [1, 3, 7] {
+            for (scale, softcap) in SHAPES {
+                let heads = heads(&file, scale, softcap, Here::new(workers));
+                let what = format!("{:?}, {workers} workers, softcap {softcap:?}", heads[0].form());
+                assert_same_numbers(heads, &what);
             }
         }
     }
 }
 
+fn assert_same_numbers(heads: [Head; 2], what: &str) {
+    let (n, d) = (5, 6);
+    let (h, y) = (noise(n * d, 4.0, 2), [0, 13, 14, 27, 39].map(TokenId));
+    let numbers = heads.map(|head| {
+        let tracked = tensor(&h, [n, d]).autodiff().require_grad();
+        let losses = block_on(frozen_head_cross_entropy(tracked.clone(), &head, &y)).unwrap();
+        let gradients = losses.clone().sum().backward();
+        let untracked = block_on(frozen_head_cross_entropy(tensor(&h, [n, d]), &head, &y)).unwrap();
+        let logits = block_on(head.logits(tensor(&h, [n, d]))).unwrap();
+        [losses.inner(), untracked, tracked.grad(&gradients).unwrap(), logits].map(values)
+    });
+    for (part, (spread, plain)) in numbers[0].iter().zip(&numbers[1]).enumerate() {
+        let plain: Vec<f64> = plain.iter().map(|x| f64::from(*x)).collect();
+        assert_close(spread, &plain, 1e-6, &format!("{part}, {what}"));
+    }
+}
+
 #[test]
 fn training_on_a_spread_head_takes_the_same_course() {
-    let courses = heads(21, 8, 1.0, None, Here::new(2)).map(|head| {
-        let mut trainer = block_on(Trainer::new(small_config(), small_memory(), head, model(), Device::flex())).unwrap();
-        train(&mut trainer).iter().map(|progress| progress.loss).collect::<Vec<_>>()
-    });
-    let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
-    assert_close(&courses[0], &plain, 1e-5, "losses");
+    for file in files(21, 8) {
+        let courses = heads(&file, 1.0, None, Here::new(2)).map(|head| {
+            let mut trainer = block_on(Trainer::new(small_config(), small_memory(), head, model(), Device::flex())).unwrap();
+            train(&mut trainer).iter().map(|progress| progress.loss).collect::<Vec<_>>()
+        });
+        let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
+        assert_close(&courses[0], &plain, 1e-5, "losses");
+    }
 }
 
 #[test]
 fn the_head_works_only_where_its_answer_is_used() {
     let pool = Here::new(1);
-    let [head, _] = heads(21, 8, 1.0, None, pool.clone());
+    let [head, _] = heads(&files(21, 8)[0], 1.0, None, pool.clone());
     let new = |kappa| {
         let config = AdapterConfig { kappa, ..small_config() };
         block_on(Trainer::new(config, small_memory(), head.clone(), model(), Device::flex())).unwrap()
@@ -147,7 +158,7 @@ fn workers_that_fail_or_answer_otherwise_are_an_error() {
             Ok(all)
         },
     ] {
-        let [head, _] = heads(21, 8, 1.0, None, Here::answering(2, answers));
+        let [head, _] = heads(&files(21, 8)[0], 1.0, None, Here::answering(2, answers));
         let loss = block_on(frozen_head_cross_entropy(tensor(&[0.5; 8], [1, 8]), &head, &[TokenId(3)]));
         assert!(matches!(loss, Err(LossError::Read(_))), "{loss:?}");
         assert!(block_on(head.logits(tensor(&[0.5; 8], [1, 8]))).is_err());

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
@@ -51,10 +51,12 @@ impl Folder {
         Ok(Self { path: path.to_owned(), card, tokenizer })
     }
 
-    /// The LM head on a device.
+    /// The LM head on a device, in the form that was extracted.
     pub fn head(&self, device: &Device) -> Result<Head> {
         let bytes = read(&self.path.join("head.safetensors"))?;
-        Ok(Head::from_safetensors(&bytes, self.card.logit_scale, self.card.logit_softcap, device)?)
+        let head = Head::from_safetensors(&bytes, self.card.logit_scale, self.card.logit_softcap, device)?;
+        ensure!(*head.hash() == self.card.head.sha256, "{} has another model's head: extract again", self.path.display());
+        Ok(head)
     }
 
     /// A file in the folder.

@@ -1,6 +1,7 @@
 //! The vocabulary of Pema: what the tab, the service and the command line say to each other.
 //!
 //! - [`id`]: token ids, memory ids, content hashes
+//! - [`head`]: the forms in which the LM head travels
 //! - [`wire`]: the `/v1` messages and generation frames
 //! - [`memory`]: shards of an external memory, checked as they are read
 //! - [`schedule`]: Gradual Unrolling and log-space mixing
@@ -16,6 +17,7 @@
 
 pub mod align;
 pub mod data;
+pub mod head;
 pub mod id;
 pub mod memory;
 pub mod metrics;

@@ -206,6 +206,7 @@ mod tests {
             end_of_generation: vec![EOS],
             model: ContentHash::of(b""),
             head: artifact.clone(),
+            head_int8: None,
             tokenizer: artifact,
             memory_kinds,
             logits_modes: Vec::new(),

@@ -12,7 +12,7 @@ use half::slice::HalfFloatSliceExt;
 use pema_core::id::TokenId;
 use tokenizers::Tokenizer;
 
-use crate::engine::{Engine, EngineError, Step, argmax};
+use crate::engine::{Engine, EngineError, EngineInfo, Step, argmax};
 
 /// Cosine of recomputed and engine's logits: quantised engines round, so it is not 1.
 const MIN_COSINE: f64 = 0.999;
@@ -21,7 +21,7 @@ const MAX_RELATIVE_ERROR: f64 = 0.05;
 /// Two largest logits that differ by less than this share of the logits' spread are a tie.
 const TIE: f32 = 0.01;
 /// Head rows held in memory at once.
-const ROWS_AT_ONCE: usize = 1024;
+pub(crate) const ROWS_AT_ONCE: usize = 1024;
 
 /// Probe texts, by name.
 pub(crate) const PROBES: [(&str, &str); 10] = [
@@ -136,7 +136,9 @@ fn special_probe(engine: &dyn Engine, tokenizer: &Tokenizer) -> Option<String> {
 /// [`ProofError::Logits`] of the best rule when none fits.
 pub fn head_agrees(engine: &dyn Engine, head: &Path, rules: &[LogitRule]) -> Result<LogitRule, ProofError> {
     let steps = PROBES.iter().map(|(_, text)| probe_step(engine, text)).collect::<Result<Vec<_>, _>>()?;
-    let products = products(head, engine.info().vocab_size, engine.info().hidden_size, &steps)?;
+    // As on the wire.
+    let states: Vec<Vec<f32>> = steps.iter().map(|step| step.h.iter().map(|&x| f16::from_f32(x).to_f32()).collect()).collect();
+    let products = products(engine.info(), &states, f16_rows(head)?)?;
     let mut best: Option<(f64, LogitRule, Result<(), ProofError>)> = None;
     for &rule in rules {
         let mut worst = 0.0f64;
@@ -159,36 +161,63 @@ pub fn head_agrees(engine: &dyn Engine, head: &Path, rules: &[LogitRule]) -> Res
 }
 
 fn probe_step(engine: &dyn Engine, text: &str) -> Result<Step, ProofError> {
-    let info = engine.info();
-    let mut prompt: Vec<TokenId> = info.bos.into_iter().chain(engine.tokenize(text)).collect();
-    prompt.truncate(info.context_length);
-    let step = engine.open()?.start(prompt).blocking_recv().map_err(|_| EngineError::Gone)?;
+    let step = engine.open()?.start(probe_tokens(engine, text)).blocking_recv().map_err(|_| EngineError::Gone)?;
     Ok(step?)
 }
 
-/// `W_hd h` for every probe, `h` rounded to f16 as on the wire; the head is read once, in blocks.
-fn products(head: &Path, vocab: usize, hidden: usize, steps: &[Step]) -> std::io::Result<Vec<Vec<f32>>> {
-    let mut file = File::open(head)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    file.seek(SeekFrom::Current(i64::try_from(u64::from_le_bytes(length)).unwrap_or(i64::MAX)))?;
-    let states: Vec<Vec<f32>> = steps.iter().map(|step| step.h.iter().map(|&x| f16::from_f32(x).to_f32()).collect()).collect();
-    let mut products = vec![Vec::with_capacity(vocab); steps.len()];
-    let mut halves = vec![f16::ZERO; ROWS_AT_ONCE * hidden];
-    let mut block = vec![0.0f32; ROWS_AT_ONCE * hidden];
-    for start in (0..vocab).step_by(ROWS_AT_ONCE) {
-        let elements = ROWS_AT_ONCE.min(vocab - start) * hidden;
-        file.read_exact(bytemuck::cast_slice_mut(&mut halves[..elements]))?;
-        halves[..elements].convert_to_f32_slice(&mut block[..elements]);
+pub(crate) fn probe_tokens(engine: &dyn Engine, text: &str) -> Vec<TokenId> {
+    let info = engine.info();
+    let mut tokens: Vec<TokenId> = info.bos.into_iter().chain(engine.tokenize(text)).collect();
+    tokens.truncate(info.context_length);
+    tokens
+}
+
+/// `W_hd h` for every state; `read` fills blocks of the head's rows, in their order.
+pub(crate) fn products(
+    info: &EngineInfo,
+    states: &[Vec<f32>],
+    mut read: impl FnMut(&mut [f32]) -> std::io::Result<()>,
+) -> std::io::Result<Vec<Vec<f32>>> {
+    let &EngineInfo { vocab_size, hidden_size, .. } = info;
+    let mut products = vec![Vec::with_capacity(vocab_size); states.len()];
+    let mut block = vec![0.0f32; ROWS_AT_ONCE * hidden_size];
+    for start in (0..vocab_size).step_by(ROWS_AT_ONCE) {
+        let rows = &mut block[..ROWS_AT_ONCE.min(vocab_size - start) * hidden_size];
+        read(rows)?;
         for (h, out) in states.iter().zip(&mut products) {
-            out.extend(block[..elements].chunks_exact(hidden).map(|row| dot(row, h)));
+            out.extend(rows.chunks_exact(hidden_size).map(|row| dot(row, h)));
         }
     }
     Ok(products)
 }
 
+/// Reads the f16 head's file from its first row on.
+pub(crate) fn f16_rows(head: &Path) -> std::io::Result<impl FnMut(&mut [f32]) -> std::io::Result<()>> {
+    let mut file = File::open(head)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    file.seek(SeekFrom::Current(i64::try_from(u64::from_le_bytes(length)).unwrap_or(i64::MAX)))?;
+    let mut halves = Vec::new();
+    Ok(move |rows: &mut [f32]| {
+        halves.resize(rows.len(), f16::ZERO);
+        file.read_exact(bytemuck::cast_slice_mut(&mut halves))?;
+        halves.convert_to_f32_slice(rows);
+        Ok(())
+    })
+}
+
+/// With as many sums as keep a processor busy.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let (a, a_rest) = a.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    rest + sums.iter().sum::<f32>()
 }
 
 impl LogitRule {

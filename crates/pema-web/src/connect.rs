@@ -15,7 +15,7 @@ use crate::{
     error::TabError,
     page::Page,
     pool::TabPool,
-    protocol::{Event, ModelInfo, Stage},
+    protocol::{Event, HeadForm, ModelInfo, Stage},
     service::Service,
     session::State,
     storage::Store,
@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     pub service: Service,
     pub card: ModelCard,
     pub tokenizer: Tokenizer,
+    /// The head's file, in the form that was chosen.
+    head_file: Artifact,
     head: Option<Head>,
 }
 
@@ -36,13 +38,19 @@ impl Connection {
     pub async fn head(&mut self, store: &Store, device: &Device, pool: Option<TabPool>) -> Result<&Head, TabError> {
         if !self.head.as_ref().is_some_and(Head::is_alive) {
             self.head = None;
-            let bytes = stored(store, &self.card.head).await?;
+            let bytes = stored(store, &self.head_file).await?;
             let bytes = bytes.ok_or(TabError::NotYet("the LM head is not in storage any more: connect again"))?;
             let (scale, softcap) = (self.card.logit_scale, self.card.logit_softcap);
-            self.head = Some(match pool {
+            let head = match pool {
                 Some(pool) => Head::spread(&bytes, scale, softcap, device, Rc::new(pool)).await?,
                 None => Head::from_safetensors(&bytes, scale, softcap, device)?,
-            });
+            };
+            // An adapter would be bound to what the service does not have.
+            if *head.hash() != self.card.head.sha256 {
+                let detail = "its int8 head is another head's than its model card's".to_owned();
+                return Err(TabError::NotPema { origin: self.service.origin().to_owned(), detail });
+            }
+            self.head = Some(head);
         }
         self.head.as_ref().ok_or(TabError::NotYet("the LM head is not loaded: connect again"))
     }
@@ -54,12 +62,20 @@ impl Connection {
 }
 
 /// Connects and says so.
-pub(crate) async fn connect(state: &mut State, page: &Page, url: &str, key: Option<String>) -> Result<(), TabError> {
+pub(crate) async fn connect(
+    state: &mut State,
+    page: &Page,
+    url: &str,
+    key: Option<String>,
+    head_form: HeadForm,
+) -> Result<(), TabError> {
     let store = state.store()?;
     let service = Service::new(page.clone(), url, key)?;
     let card = service.model().await?;
+    let form = pema_core::head::HeadForm::from(head_form);
+    let head_file = card.head_in(form).ok_or(TabError::NoInt8Head)?.clone();
     let had_tokenizer = fetch(&store, page, &service, &card.tokenizer, "/v1/tokenizer.json", Stage::Tokenizer).await?;
-    let had_head = fetch(&store, page, &service, &card.head, "/v1/head", Stage::Head).await?;
+    let had_head = fetch(&store, page, &service, &head_file, form.path(), Stage::Head).await?;
     let bytes = stored(&store, &card.tokenizer).await?;
     let bytes = bytes.ok_or(TabError::NotYet("the tokenizer is not in storage any more: connect again"))?;
     let tokenizer = Tokenizer::from_json(&bytes, card.vocab_size)?;
@@ -74,14 +90,15 @@ pub(crate) async fn connect(state: &mut State, page: &Page, url: &str, key: Opti
         hidden_size: card.hidden_size,
         vocab_size: card.vocab_size,
         context_length: card.context_length,
-        head_bytes: card.head.bytes as f64,
+        head_form,
+        head_bytes: head_file.bytes as f64,
         model_hash: card.model.to_string(),
         head_hash: card.head.sha256.to_string(),
         cached: had_tokenizer && had_head,
     };
     let resumable = train::resumable(&store, &card).await?;
-    let head = state.connection.take().filter(|old| old.card.head == card.head).and_then(|old| old.head);
-    state.connection = Some(Connection { service, card, tokenizer, head });
+    let head = state.connection.take().filter(|old| old.head_file == head_file).and_then(|old| old.head);
+    state.connection = Some(Connection { service, card, tokenizer, head_file, head });
     adapters::reload(state).await?;
     let adapters = adapters::list(state).await?;
     page.post(&Event::Connected { model, adapters, resumable });

@@ -46,6 +46,9 @@ pub enum TabError {
         /// What does not fit.
         detail: String,
     },
+    /// The head was asked for in int8.
+    #[error("this service offers no smaller head: connect again without that choice")]
+    NoInt8Head,
     /// Bytes that are not what their hash says.
     #[error("{what} arrived altered or cut short (its SHA-256 differs from the service's): nothing of it was kept, try again")]
     Altered {
@@ -207,6 +210,7 @@ impl TabError {
             Self::Unreachable { .. } => "unreachable",
             Self::Refused(problem) => &problem.kind,
             Self::NotPema { .. } => "not-pema",
+            Self::NoInt8Head => "no-int8-head",
             Self::Altered { .. } | Self::Shard(_) => "altered",
             Self::ExtractionFailed(_) => "extraction-failed",
             Self::Align(_) => "memory-mismatch",

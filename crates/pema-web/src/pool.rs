@@ -5,8 +5,9 @@ use std::{cell::RefCell, fmt};
 
 use burn::tensor::Device;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-use js_sys::{Array, Float32Array, Uint16Array};
-use pema_adapter::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
+use js_sys::{Array, Float32Array, Int8Array, Object, Reflect, Uint16Array};
+use pema_adapter::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
+use pema_core::head::Int8Rows;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -21,8 +22,11 @@ export interface Slices {
   close(): void;
 }
 
-/** Starts workers with these rows of the head, f16 `[rows, d]` each. */
-export type StartSlices = (rows: Uint16Array[], d: number, scale: number, softcap: number | undefined) => Promise<Slices>;
+/** Some rows of the head: f16 `[rows, d]`, or int8 with a scale a row. */
+export type SliceWeights = { rows: Uint16Array } | { rows: Int8Array; scales: Float32Array };
+
+/** Starts workers with these rows of the head. */
+export type StartSlices = (weights: SliceWeights[], d: number, scale: number, softcap: number | undefined) => Promise<Slices>;
 "#;
 
 #[wasm_bindgen]
@@ -67,8 +71,17 @@ impl Slice {
     /// Takes f16 rows `[rows, d]`.
     #[wasm_bindgen(constructor)]
     pub fn new(rows: &[u16], d: usize, scale: f32, softcap: Option<f32>) -> Result<Self, JsError> {
+        Self::of(SliceRows { rows: SliceWeights::F16(rows.reinterpret_cast()), d, scale, softcap })
+    }
+
+    /// Takes int8 rows `[rows, d]` and their scales.
+    pub fn int8(entries: &[i8], scales: &[f32], d: usize, scale: f32, softcap: Option<f32>) -> Result<Self, JsError> {
+        Self::of(SliceRows { rows: SliceWeights::Int8(Int8Rows { entries, scales }), d, scale, softcap })
+    }
+
+    fn of(rows: SliceRows<'_>) -> Result<Self, JsError> {
         console_error_panic_hook::set_once();
-        Ok(Self(HeadSlice::new(SliceRows { rows: rows.reinterpret_cast(), d, scale, softcap }, &Device::flex())?))
+        Ok(Self(HeadSlice::new(rows, &Device::flex())?))
     }
 
     /// Answers for hidden states `[n, d]`.
@@ -119,8 +132,8 @@ impl HeadPool for TabPool {
         Box::pin(async move {
             let Some(first) = slices.first() else { return Err(PoolError("it was given no rows".into())) };
             let (d, scale, softcap) = (first.d, first.scale, first.softcap);
-            let rows: Array = slices.iter().map(|slice| Uint16Array::from(slice.rows.reinterpret_cast())).collect();
-            let arguments = Array::of4(&rows, &d.into(), &scale.into(), &softcap.into());
+            let weights = slices.iter().map(|slice| weights(slice.rows)).collect::<Result<Array, _>>().map_err(said)?;
+            let arguments = Array::of4(&weights, &d.into(), &scale.into(), &softcap.into());
             let started = self.start.apply(&JsValue::NULL, &arguments).map_err(said)?;
             let started = wasm_bindgen_futures::JsFuture::from(js_sys::Promise::from(started)).await.map_err(said)?;
             self.slices.replace(Some(started.unchecked_into()));
@@ -145,6 +158,20 @@ impl HeadPool for TabPool {
     fn is_alive(&self) -> bool {
         self.slices.borrow().as_ref().is_some_and(Slices::is_alive)
     }
+}
+
+/// As `SliceWeights` of the TypeScript.
+fn weights(weights: SliceWeights<'_>) -> Result<Object, JsValue> {
+    let object = Object::new();
+    let set = |name: &str, value: &JsValue| Reflect::set(&object, &name.into(), value);
+    match weights {
+        SliceWeights::F16(rows) => set("rows", &Uint16Array::from(rows.reinterpret_cast::<u16>()))?,
+        SliceWeights::Int8(Int8Rows { entries, scales }) => {
+            set("rows", &Int8Array::from(entries))?;
+            set("scales", &Float32Array::from(scales))?
+        }
+    };
+    Ok(object)
 }
 
 fn said(error: JsValue) -> PoolError {

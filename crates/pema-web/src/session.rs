@@ -109,7 +109,7 @@ impl State {
             Command::Stop => Ok(()),
             Command::Open { device } => self.open(device, page).await,
             Command::Forget => self.forget(page).await,
-            Command::Connect { url, key } => connect::connect(self, page, &url, key).await,
+            Command::Connect { url, key, head } => connect::connect(self, page, &url, key, head).await,
             Command::InspectData { file } => data::inspect(page, &file),
             Command::LoadData { .. } => data::load(self, page, command),
             Command::DownloadMemory { contexts } => memory::download(self, page, contexts.into()).await,

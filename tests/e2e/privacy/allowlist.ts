@@ -29,7 +29,7 @@ const MEMORY = '/v1/memories/[0-9a-f]{32}';
 /** The design's table, less `GET /v1/generate`, which comes after Train. */
 const CALLS: readonly (readonly [method: string, path: RegExp])[] = [
   ['GET', /^\/(healthz|readyz)$/],
-  ['GET', /^\/v1\/(model|tokenizer\.json|head)$/],
+  ['GET', /^\/v1\/(model|tokenizer\.json|head(\/int8)?)$/],
   ['POST', /^\/v1\/memories$/],
   ['GET', new RegExp(`^${MEMORY}$`)],
   ['GET', new RegExp(`^${MEMORY}/events$`)],

@@ -96,7 +96,7 @@ function get(target: string, ...headers: string[]): Capture {
 
 test('the calls of the design pass', () => {
   const memory = `/v1/memories/${'0a'.repeat(16)}`;
-  const calls = ['/v1/model', '/v1/tokenizer.json', '/v1/head', memory, `${memory}/events`, `${memory}/shards/12`];
+  const calls = ['/v1/model', '/v1/tokenizer.json', '/v1/head', '/v1/head/int8', memory, `${memory}/events`, `${memory}/shards/12`];
   for (const call of calls) expect(violations(get(call, 'Range: bytes=100-'), allowed)).toEqual([]);
   const created = post(asked(P1, { tokens: [4, 5], steps: 32 }));
   expect(violations(created, allowed)).toEqual([]);
@@ -112,6 +112,7 @@ test('contexts of the prompt alone tell no budget', () => {
 const REFUSED: readonly (readonly [what: string, capture: Capture])[] = [
   ['a query', get('/v1/model?x=1')],
   ['another path', get('/v1/models')],
+  ['a form of the head that there is not', get('/v1/head/secret')],
   ['metrics, which are the owner’s', get('/metrics')],
   ['a shard with a name', get(`/v1/memories/${'0'.repeat(32)}/shards/secret`)],
   ['a memory with a chosen name', get('/v1/memories/secret')],

@@ -3,7 +3,7 @@ import { el, show } from '../dom';
 import { bytes, count, shortHash } from '../format';
 import { actions } from '../parts/actions';
 import { facts } from '../parts/facts';
-import { textField } from '../parts/fields';
+import { checkField, textField } from '../parts/fields';
 import { progressBar } from '../parts/progress';
 import { section } from '../parts/section';
 import type { ModelInfo } from '../protocol';
@@ -14,14 +14,14 @@ function modelCard(model: ModelInfo): HTMLElement {
       ['Hidden size', count(model.hiddenSize)],
       ['Vocabulary', count(model.vocabSize)],
       ['Context', `${count(model.contextLength)} tokens`],
-      ['Head', `${bytes(model.headBytes)}, ${model.cached ? 'already in storage' : 'downloaded'}`],
+      ['Head', `${bytes(model.headBytes)} in ${model.headForm}, ${model.cached ? 'already in storage' : 'downloaded'}`],
       ['Model hash', shortHash(model.modelHash), model.modelHash],
       ['Head hash', shortHash(model.headHash), model.headHash],
     ],
   );
   return el(
     'div',
-    { class: 'card', test: 'model', 'data-name': model.name, 'data-head-hash': model.headHash, 'data-cached': String(model.cached) },
+    { class: 'card', test: 'model', 'data-name': model.name, 'data-head-hash': model.headHash, 'data-head-form': model.headForm, 'data-cached': String(model.cached) },
     el('h3', {}, model.name),
     card,
   );
@@ -50,7 +50,13 @@ export function mountConnect(root: HTMLElement, app: App): void {
     test: 'service-key',
     hint: 'Kept in memory alone. Leave it empty if the service asks for none.',
   });
-  const connect = (): void => app.connect(url.control.value, key.control.value.trim() || undefined);
+  const smaller = checkField('Smaller head (half the download)', {
+    test: 'smaller-head',
+    hint: 'Eight bits a weight, which changes losses by less than half a percent. Adapters fit either.',
+  });
+  smaller.control.checked = app.suggestedHead === 'int8';
+  const connect = (): void =>
+    app.connect(url.control.value, key.control.value.trim() || undefined, smaller.control.checked ? 'int8' : 'f16');
   for (const control of [url.control, key.control]) {
     control.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && app.store.state.busy === undefined) connect();
@@ -59,6 +65,7 @@ export function mountConnect(root: HTMLElement, app: App): void {
 
   form.append(
     el('div', { class: 'row' }, url.element, key.element),
+    smaller.element,
     actions(app, 'connect', [{ label: 'Connect', test: 'connect', run: connect }]),
   );
 

@@ -49,8 +49,8 @@ impl Launcher {
 
 impl KernelMetadata for Kernel {
     fn id(&self) -> KernelId {
-        let Constants { d, scale, softcap, wants_gradient, high_rows } = self.constants;
-        let numbers = (d, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient, high_rows);
+        let Constants { d, form, scale, softcap, wants_gradient, high_rows } = self.constants;
+        let numbers = (d, form, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient, high_rows);
         KernelId::new::<Self>().info((self.shader, numbers))
     }
 

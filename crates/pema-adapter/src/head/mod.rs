@@ -1,5 +1,6 @@
 //! The frozen LM head `W_hd [v, d]` on a device: its logits, its losses and its rows.
 
+mod file;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod kernel;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
@@ -15,22 +16,21 @@ mod tokens;
 use std::{ops::Range, rc::Rc};
 
 use burn::tensor::{Device, Tensor};
-use half::f16;
-use pema_core::id::{ContentHash, TokenId};
-use safetensors::tensor::TensorView;
+use pema_core::{
+    head::{HeadForm, Int8Error},
+    id::{ContentHash, TokenId},
+};
 
+use self::file::{FileRows, HeadFile};
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use self::packed::PackedHead;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 pub(crate) use self::pick::Order;
 use self::plain::PlainHead;
-use self::pooled::PooledHead;
-pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant};
+pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
+use self::pooled::{KeptRows, PooledHead};
 pub(crate) use self::tokens::Tokens;
-use crate::tensor_file::{FileError, ReadError, TensorFile, floats, read_f32};
-
-/// The head's tensor in its safetensors file.
-pub(crate) const HEAD_TENSOR: &str = "w_hd";
+use crate::tensor_file::{FileError, ReadError, read_f32};
 
 /// Bytes of one block of the head on the device: half of the 128 MiB that every WebGPU adapter
 /// binds to a shader.
@@ -39,13 +39,14 @@ const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// The frozen head: `logits(h) = softcap(scale * (h W_hd^T))`. Cheap to clone.
 ///
 /// It lies on the device as blocks of vocabulary rows, so that a large vocabulary fits the
-/// device's binding limit: as f16 where Pema's own kernels run, else as f32; or spread over a pool
-/// of workers.
+/// device's binding limit: in its file's form where Pema's own kernels run, else as f32; or spread
+/// over a pool of workers.
 #[derive(Clone, Debug)]
 pub struct Head {
     weights: Weights,
     v: usize,
     d: usize,
+    form: HeadForm,
     hash: ContentHash,
     device: Device,
     /// Brings a row to unit root mean square, on average.
@@ -68,8 +69,9 @@ struct LogitShape {
 }
 
 impl Head {
-    /// Reads the file that a service serves as `/v1/head`: safetensors with `w_hd` f16 `[v, d]`
-    /// (bf16 and f32 do as well). `scale` and `softcap` are the model card's.
+    /// Reads the file that a service serves as `/v1/head` or `/v1/head/int8`: safetensors with `w_hd`
+    /// f16 `[v, d]` (bf16 and f32 do as well), or the int8 form of [`pema_core::head`]. `scale` and
+    /// `softcap` are the model card's.
     ///
     /// # Errors
     /// [`HeadError`] when the file, the scale or the softcap is not usable.
@@ -77,9 +79,9 @@ impl Head {
         let file = HeadFile::parse(bytes, scale, softcap)?;
         let mut squares = 0.0;
         let weights = Weights::upload(file.shape, file.logits, device, |rows| {
-            let values = file.rows(rows)?;
-            squares += sum_of_squares(&values);
-            Ok(values)
+            let rows = file.rows(rows)?;
+            squares += rows.sum_of_squares();
+            Ok(rows)
         })?;
         Ok(Self::new(weights, &file, squares, device))
     }
@@ -98,13 +100,13 @@ impl Head {
         let file = HeadFile::parse(bytes, scale, softcap)?;
         let mut squares = 0.0;
         let [v, d] = file.shape;
-        let mut rows = Vec::with_capacity(v * d);
+        let mut kept = KeptRows::default();
         for block in blocks(v, BLOCK_BYTES_MAX / (d * size_of::<f32>())) {
-            let values = file.rows(&block)?;
-            squares += sum_of_squares(&values);
-            rows.extend(values.into_iter().map(f16::from_f32));
+            let rows = file.rows(&block)?;
+            squares += rows.sum_of_squares();
+            kept.push(rows);
         }
-        let pooled = PooledHead::spread(rows.into(), d, file.logits, device, pool).await?;
+        let pooled = PooledHead::spread(kept, file.shape, file.logits, device, pool).await?;
         Ok(Self::new(Weights::Pooled(pooled), &file, squares, device))
     }
 
@@ -112,7 +114,7 @@ impl Head {
         let [v, d] = file.shape;
         let mean_square = squares / (v * d) as f64;
         let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
-        Self { weights, v, d, hash: ContentHash::of(file.bytes), device: device.clone(), embedding_scale }
+        Self { weights, v, d, form: file.form(), hash: file.hash.clone(), device: device.clone(), embedding_scale }
     }
 
     /// Whether the workers that it is spread over, if any, still answer.
@@ -138,7 +140,13 @@ impl Head {
         &self.device
     }
 
-    /// Names the file that the head was read from.
+    /// The form that it was read in.
+    pub fn form(&self) -> HeadForm {
+        self.form
+    }
+
+    /// Names the head: the hash of its f16 file, which an int8 file carries. Adapters and checkpoints
+    /// are bound to it, so that those made with one form go on with the other.
     pub fn hash(&self) -> &ContentHash {
         &self.hash
     }
@@ -165,8 +173,10 @@ impl Head {
     pub(crate) async fn subset(&self, tokens: &[TokenId], device: &Device) -> Result<Self, HeadError> {
         let (shape, logits) = ([tokens.len(), self.d], self.weights.logit_shape());
         let rows = read_f32(self.tokens(&tokens.iter().copied().map(Some).collect::<Vec<_>>()).rows()).await?;
-        let weights =
-            Weights::upload(shape, logits, device, |block| Ok(rows[block.start * self.d..block.end * self.d].to_vec()))?;
+        // Rows of an int8 head too become f16 here, which moves them less than a thousandth.
+        let weights = Weights::upload(shape, logits, device, |block| {
+            Ok(FileRows::Floats(rows[block.start * self.d..block.end * self.d].to_vec()))
+        })?;
         Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), device: device.clone(), ..*self })
     }
 
@@ -197,17 +207,18 @@ impl Head {
 }
 
 impl Weights {
-    fn upload(
+    /// `read` gives rows, all in one form.
+    fn upload<'f>(
         shape: [usize; 2],
         logits: LogitShape,
         device: &Device,
-        read: impl FnMut(&Range<usize>) -> Result<Vec<f32>, FileError>,
+        mut read: impl FnMut(&Range<usize>) -> Result<FileRows<'f>, FileError>,
     ) -> Result<Self, FileError> {
         #[cfg(any(feature = "webgpu", feature = "wgpu"))]
         if let Some(device) = PackedHead::device(device, shape[1]) {
             return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
         }
-        Ok(Self::Plain(PlainHead::upload(shape, logits, device, read)?))
+        Ok(Self::Plain(PlainHead::upload(shape, logits, device, |rows| Ok(read(rows)?.into_f32()))?))
     }
 
     fn logit_shape(&self) -> LogitShape {
@@ -218,39 +229,6 @@ impl Weights {
             Self::Pooled(head) => head.shape,
         }
     }
-}
-
-/// A head's file, checked.
-struct HeadFile<'a> {
-    bytes: &'a [u8],
-    view: TensorView<'a>,
-    shape: [usize; 2],
-    logits: LogitShape,
-}
-
-impl<'a> HeadFile<'a> {
-    fn parse(bytes: &'a [u8], scale: f32, softcap: Option<f32>) -> Result<Self, HeadError> {
-        if !scale.is_finite() || scale == 0.0 {
-            return Err(HeadError::Scale(scale));
-        }
-        if let Some(cap) = softcap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
-            return Err(HeadError::Softcap(cap));
-        }
-        let view = TensorFile::parse(bytes)?.view(HEAD_TENSOR)?;
-        match *view.shape() {
-            [v, d] if v > 0 && d > 0 => Ok(Self { bytes, view, shape: [v, d], logits: LogitShape { scale, softcap } }),
-            ref other => Err(HeadError::NotAMatrix(other.to_vec())),
-        }
-    }
-
-    fn rows(&self, rows: &Range<usize>) -> Result<Vec<f32>, FileError> {
-        let row_bytes = self.view.data().len() / self.shape[0];
-        floats(HEAD_TENSOR, self.view.dtype(), &self.view.data()[rows.start * row_bytes..rows.end * row_bytes])
-    }
-}
-
-fn sum_of_squares(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(value * value)).sum()
 }
 
 /// `v` rows in blocks of at most `rows_max`.
@@ -268,6 +246,9 @@ pub enum HeadError {
     /// The device that held it failed.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The file is not of the int8 form.
+    #[error("the int8 LM head: {0}; download it again")]
+    Int8(#[from] Int8Error),
     /// A worker that was to hold a part of it failed.
     #[error("the LM head: {0}")]
     Pool(#[from] PoolError),
@@ -281,3 +262,6 @@ pub enum HeadError {
     #[error("the logit softcap is {0}; it must be a positive number")]
     Softcap(f32),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The head as f16 blocks, and its loss by Pema's own kernels: wherever WGSL runs.
+//! The head as blocks of f16 or int8, and its loss by Pema's own kernels: wherever WGSL runs.
 
 use std::ops::Range;
 
@@ -11,10 +11,14 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 use half::f16;
-use pema_core::id::TokenId;
+use pema_core::{
+    head::{HEAD_TENSOR, HeadForm, Int8Rows},
+    id::TokenId,
+};
 
 use super::{
-    BLOCK_BYTES_MAX, HEAD_TENSOR, LogitShape, blocks,
+    BLOCK_BYTES_MAX, LogitShape, blocks,
+    file::FileRows,
     kernel::{Launcher, Shapes},
     shader::{Constants, Shader},
 };
@@ -39,6 +43,7 @@ const WORKGROUPS_WANTED: usize = 512;
 pub(crate) struct PackedHead {
     blocks: Vec<Block>,
     d: usize,
+    form: HeadForm,
     pub(super) shape: LogitShape,
     device: CubeDevice,
     launched: Shapes,
@@ -48,7 +53,7 @@ pub(crate) struct PackedHead {
 #[derive(Clone, Debug)]
 struct Block {
     rows: Range<usize>,
-    /// u32 `[rows, d / 2]`, each two f16.
+    /// u32 `[rows, words]`, as [`pack`] makes them.
     w: Handle,
 }
 
@@ -63,20 +68,24 @@ impl PackedHead {
         }
     }
 
-    /// `read` gives rows of `W_hd`. The device is one that [`Self::device`] gave.
-    pub(super) fn upload(
+    /// `read` gives rows, all in one form. The device is one that [`Self::device`] gave.
+    pub(super) fn upload<'f>(
         [v, d]: [usize; 2],
         shape: LogitShape,
         device: CubeDevice,
-        mut read: impl FnMut(&Range<usize>) -> Result<Vec<f32>, FileError>,
+        mut read: impl FnMut(&Range<usize>) -> Result<FileRows<'f>, FileError>,
     ) -> Result<Self, FileError> {
         let client = device.client();
+        let mut form = HeadForm::F16;
+        // The width of f16 rows, which are the wider ones.
         let blocks = blocks(v, BLOCK_BYTES_MAX / (d * size_of::<f16>())).map(|rows| {
-            let packed = pack(&read(&rows)?)?;
+            let read = read(&rows)?;
+            form = read.form();
+            let packed = pack(read)?;
             Ok(Block { rows, w: client.create_from_slice(bytemuck::cast_slice(&packed)) })
         });
         let blocks = blocks.collect::<Result<_, FileError>>()?;
-        Ok(Self { blocks, d, shape, device, launched: Shapes::default() })
+        Ok(Self { blocks, d, form, shape, device, launched: Shapes::default() })
     }
 
     /// `[n, d] -> [n, v]`, for few rows.
@@ -172,7 +181,7 @@ impl PackedHead {
     /// For a batch of `n` rows.
     pub(super) fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
         let LogitShape { scale, softcap } = self.shape;
-        let constants = Constants { d: self.d, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
+        let constants = Constants { d: self.d, form: self.form, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
         Launcher { client: self.device.client(), constants, shapes: self.launched.clone() }
     }
 
@@ -204,13 +213,31 @@ impl Plan {
     }
 }
 
+/// Rows as `shaders/weights_f16.wgsl` and `shaders/weights_int8.wgsl` read them.
+fn pack(rows: FileRows<'_>) -> Result<Vec<u32>, FileError> {
+    match rows {
+        FileRows::Floats(values) => pack_f16(&values),
+        FileRows::Int8(rows) => Ok(pack_int8(rows)),
+    }
+}
+
 /// Two f16 in each u32.
-fn pack(values: &[f32]) -> Result<Vec<u32>, FileError> {
+fn pack_f16(values: &[f32]) -> Result<Vec<u32>, FileError> {
     let half = |value: f32| u32::from(f16::from_f32(value).to_bits());
     if values.iter().any(|value| value.abs() > f16::MAX.to_f32()) {
         return Err(FileError::NotFinite { name: HEAD_TENSOR.to_owned() });
     }
     Ok(values.as_chunks::<2>().0.iter().map(|[low, high]| half(*low) | half(*high) << 16).collect())
+}
+
+/// Four entries in each u32, and after each row's its scale, for entries that are read as 127ths.
+fn pack_int8(rows: Int8Rows<'_>) -> Vec<u32> {
+    let word = |quad: &[i8; 4]| u32::from_le_bytes(quad.map(|entry| entry as u8));
+    let row = |(entries, scale): (&[i8], f32)| {
+        let words: Vec<u32> = entries.as_chunks().0.iter().map(word).collect();
+        words.into_iter().chain([(127.0 * scale).to_bits()])
+    };
+    rows.iter().flat_map(row).collect()
 }
 
 pub(super) fn float_primitive(tensor: Tensor<2>) -> CubeTensor {

@@ -5,9 +5,9 @@ use std::{fmt, future::Future, ops::Range, pin::Pin, rc::Rc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
-use pema_core::id::TokenId;
+use pema_core::{head::Int8Rows, id::TokenId};
 
-use super::{LogitShape, blocks, plain::PlainHead};
+use super::{LogitShape, blocks, file::FileRows, plain::PlainHead};
 use crate::tensor_file::{FileError, ReadError, read_f32};
 
 /// What workers are asked for, `h [n, d]`, row by row.
@@ -34,14 +34,51 @@ pub enum SliceWant {
 /// A slice of the head, as it is given to a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceRows<'a> {
-    /// f16 `[rows, d]`.
-    pub rows: &'a [f16],
+    /// `[rows, d]`.
+    pub rows: SliceWeights<'a>,
     /// Entries of a row.
     pub d: usize,
     /// The model card's `logit_scale`.
     pub scale: f32,
     /// The model card's `logit_softcap`.
     pub softcap: Option<f32>,
+}
+
+/// Rows of the head in the form in which it was read.
+#[derive(Clone, Copy, Debug)]
+pub enum SliceWeights<'a> {
+    /// f16 `[rows, d]`.
+    F16(&'a [f16]),
+    /// int8, and a scale a row.
+    Int8(Int8Rows<'a>),
+}
+
+impl<'a> SliceWeights<'a> {
+    /// How many rows of `d` entries they are.
+    fn count(self, d: usize) -> usize {
+        match self {
+            Self::F16(rows) => rows.len() / d,
+            Self::Int8(rows) => rows.scales.len(),
+        }
+    }
+
+    /// Some of the rows.
+    fn slice(self, rows: &Range<usize>, d: usize) -> Self {
+        let entries = rows.start * d..rows.end * d;
+        match self {
+            Self::F16(all) => Self::F16(&all[entries]),
+            Self::Int8(Int8Rows { entries: all, scales }) => {
+                Self::Int8(Int8Rows { entries: &all[entries], scales: &scales[rows.clone()] })
+            }
+        }
+    }
+
+    fn to_f32(self) -> Vec<f32> {
+        match self {
+            Self::F16(rows) => rows.iter().map(|x| x.to_f32()).collect(),
+            Self::Int8(rows) => rows.to_f32(),
+        }
+    }
 }
 
 /// Workers with a [`HeadSlice`] each.
@@ -79,11 +116,8 @@ impl HeadSlice {
     /// Uploads the rows.
     pub fn new(slice: SliceRows<'_>, device: &Device) -> Result<Self, FileError> {
         let SliceRows { rows, d, scale, softcap } = slice;
-        let read = |range: &Range<usize>| {
-            let part = &rows[range.start * d..range.end * d];
-            Ok(part.iter().map(|x| x.to_f32()).collect())
-        };
-        let head = PlainHead::upload([rows.len() / d, d], LogitShape { scale, softcap }, device, read)?;
+        let read = |range: &Range<usize>| Ok(rows.slice(range, d).to_f32());
+        let head = PlainHead::upload([rows.count(d), d], LogitShape { scale, softcap }, device, read)?;
         Ok(Self { head, d, device: device.clone() })
     }
 
@@ -107,13 +141,41 @@ impl HeadSlice {
     }
 }
 
+/// All rows of the head, in their file's form; what the other form would fill is empty.
+#[derive(Debug, Default)]
+pub(super) struct KeptRows {
+    halves: Vec<f16>,
+    entries: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+impl KeptRows {
+    /// Adds the next rows of a file.
+    pub(super) fn push(&mut self, rows: FileRows<'_>) {
+        match rows {
+            FileRows::Floats(values) => self.halves.extend(values.into_iter().map(f16::from_f32)),
+            FileRows::Int8(Int8Rows { entries, scales }) => {
+                self.entries.extend_from_slice(entries);
+                self.scales.extend_from_slice(scales);
+            }
+        }
+    }
+
+    fn weights(&self) -> SliceWeights<'_> {
+        match self {
+            Self { scales, halves, .. } if scales.is_empty() => SliceWeights::F16(halves),
+            Self { entries, scales, .. } => SliceWeights::Int8(Int8Rows { entries, scales }),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct PooledHead {
     pool: Rc<dyn HeadPool>,
     slices: Vec<Range<usize>>,
-    /// `[v, d]`, for rows of targets and prefixes.
-    rows: Rc<[f16]>,
+    /// For rows of targets and prefixes.
+    rows: Rc<KeptRows>,
     d: usize,
     pub(super) shape: LogitShape,
     device: Device,
@@ -121,18 +183,17 @@ pub(super) struct PooledHead {
 
 impl PooledHead {
     pub(super) async fn spread(
-        rows: Rc<[f16]>,
-        d: usize,
+        rows: KeptRows,
+        [v, d]: [usize; 2],
         shape: LogitShape,
         device: &Device,
         pool: Rc<dyn HeadPool>,
     ) -> Result<Self, PoolError> {
-        let v = rows.len() / d;
         let slices: Vec<_> = blocks(v, v.div_ceil(pool.workers())).collect();
         let LogitShape { scale, softcap } = shape;
-        let slice = |range: &Range<usize>| SliceRows { rows: &rows[range.start * d..range.end * d], d, scale, softcap };
+        let slice = |range: &Range<usize>| SliceRows { rows: rows.weights().slice(range, d), d, scale, softcap };
         pool.load(slices.iter().map(slice).collect()).await?;
-        Ok(Self { pool, slices, rows, d, shape, device: device.clone() })
+        Ok(Self { pool, slices, rows: Rc::new(rows), d, shape, device: device.clone() })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -180,7 +241,7 @@ impl PooledHead {
                     let parts = answers.iter().zip(&fades);
                     parts.map(|(slice, fade)| fade * slice[2 * n + i * d + k]).sum()
                 };
-                let row = self.row(y).enumerate();
+                let row = self.row(y).into_iter().enumerate();
                 gradient.extend(row.map(|(k, w)| self.shape.scale * (pull(k) / mass - slope * w)));
             }
         }
@@ -202,8 +263,9 @@ impl PooledHead {
         if fits { Ok(answers) } else { Err(ReadError("a CPU worker answered something else than asked".into())) }
     }
 
-    fn row(&self, token: TokenId) -> impl Iterator<Item = f32> {
-        self.rows[token.0 as usize * self.d..][..self.d].iter().map(|x| x.to_f32())
+    fn row(&self, token: TokenId) -> Vec<f32> {
+        let row = token.0 as usize;
+        self.rows.weights().slice(&(row..row + 1), self.d).to_f32()
     }
 
     fn tensor(&self, values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {

@@ -1,5 +1,7 @@
 //! The text of the head's kernels, from the files in `shaders/`.
 
+use pema_core::head::HeadForm;
+
 /// A kernel, by its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shader {
@@ -20,6 +22,8 @@ pub(super) enum Shader {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Constants {
     pub(super) d: usize,
+    /// In which the weights lie on the device.
+    pub(super) form: HeadForm,
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
     pub(super) wants_gradient: bool,
@@ -38,7 +42,7 @@ const THRESHOLD: &str = include_str!("../../../../shaders/threshold.wgsl");
 impl Shader {
     /// WGSL with an entry point `main`.
     pub(super) fn text(self, constants: Constants) -> String {
-        let Constants { d, scale, softcap, wants_gradient, high_rows } = constants;
+        let Constants { d, form, scale, softcap, wants_gradient, high_rows } = constants;
         let softcap = softcap.unwrap_or(0.0);
         let constants = format!(
             "const D = {d}u;\n\
@@ -47,13 +51,17 @@ impl Shader {
              const WANTS_GRADIENT = {wants_gradient};\n\
              const HIGH_ROWS = {high_rows};\n"
         );
+        let weights = match form {
+            HeadForm::F16 => include_str!("../../../../shaders/weights_f16.wgsl"),
+            HeadForm::Int8 => include_str!("../../../../shaders/weights_int8.wgsl"),
+        };
         let parts: &[&str] = match self {
-            Self::Logits => &[TILE, include_str!("../../../../shaders/logits.wgsl")],
-            Self::LogitsOfFew => &[include_str!("../../../../shaders/logits_of_few.wgsl")],
+            Self::Logits => &[TILE, weights, include_str!("../../../../shaders/logits.wgsl")],
+            Self::LogitsOfFew => &[weights, include_str!("../../../../shaders/logits_of_few.wgsl")],
             Self::Online => &[include_str!("../../../../shaders/online.wgsl")],
-            Self::Pull => &[TILE, include_str!("../../../../shaders/pull.wgsl")],
-            Self::Finish => &[include_str!("../../../../shaders/finish.wgsl")],
-            Self::Rows => &[include_str!("../../../../shaders/rows.wgsl")],
+            Self::Pull => &[TILE, weights, include_str!("../../../../shaders/pull.wgsl")],
+            Self::Finish => &[weights, include_str!("../../../../shaders/finish.wgsl")],
+            Self::Rows => &[weights, include_str!("../../../../shaders/rows.wgsl")],
             Self::Masses => &[ORDER, LISTS, include_str!("../../../../shaders/masses.wgsl")],
             Self::Mix => &[ORDER, LISTS, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
             Self::Narrow => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/narrow.wgsl")],
@@ -76,17 +84,24 @@ mod tests {
         let training = [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows];
         let choosing = [Shader::Masses, Shader::Mix, Shader::Narrow, Shader::Keep, Shader::Pick];
         for shader in training.into_iter().chain(choosing) {
-            for softcap in [None, Some(30.0)] {
-                for wants_gradient in [false, true] {
-                    let text = shader.text(Constants { d: 576, scale: 0.5, softcap, wants_gradient, high_rows: wants_gradient });
-                    let module = naga::front::wgsl::parse_str(&text)
-                        .unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
-                    // unpack2x16float, which Naga names a capability, is in every WebGPU.
-                    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32);
-                    let info = validator.validate(&module);
-                    info.unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
+            for form in [HeadForm::F16, HeadForm::Int8] {
+                for softcap in [None, Some(30.0)] {
+                    for high_rows in [false, true] {
+                        let wants_gradient = high_rows;
+                        assert_valid(shader, Constants { d: 576, form, scale: 0.5, softcap, wants_gradient, high_rows });
+                    }
                 }
             }
         }
+    }
+
+    fn assert_valid(shader: Shader, constants: Constants) {
+        let text = shader.text(constants);
+        let module =
+            naga::front::wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
+        // unpack2x16float, which Naga names a capability, is in every WebGPU.
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32);
+        let info = validator.validate(&module);
+        info.unwrap_or_else(|error| panic!("{shader:?}: {}", error.emit_to_string(&text)));
     }
 }

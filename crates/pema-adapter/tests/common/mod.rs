@@ -12,6 +12,7 @@ use pema_adapter::{
     Activation, Adapter, AdapterConfig, Batch, Encoder, Head, HostRows, InitialWeights, Memory, Objective, Progress, Rows,
     Trainer, Weights,
 };
+use pema_core::head::{Int8Head, int8_header, quantise};
 use pema_core::id::{ContentHash, TokenId};
 use safetensors::{Dtype, SafeTensors, View};
 
@@ -69,6 +70,23 @@ impl View for Floats<'_> {
 /// A head's file of these `[v, d]` values.
 pub fn head_file(w: &[f32], v: usize, d: usize) -> Vec<u8> {
     safetensors::serialize([("w_hd", Floats(w, [v, d]))], None).unwrap()
+}
+
+/// The int8 form of the head of these `[v, d]` values, whose file is [`head_file`].
+pub fn int8_file(w: &[f32], v: usize, d: usize) -> Vec<u8> {
+    let mut entries = vec![0; v * d];
+    let scales: Vec<f32> = w.chunks(d).zip(entries.chunks_mut(d)).map(|(row, entries)| quantise(row, entries)).collect();
+    let mut file = int8_header([v, d], &ContentHash::of(&head_file(w, v, d)));
+    file.extend_from_slice(bytemuck::cast_slice(&entries));
+    file.extend_from_slice(bytemuck::cast_slice(&scales));
+    file
+}
+
+/// The head's file in f32 that has the values of an int8 one.
+pub fn dequantised(int8: &[u8]) -> Vec<u8> {
+    let head = Int8Head::open(int8).unwrap();
+    let [v, d] = head.shape();
+    head_file(&head.rows(0..v).to_f32(), v, d)
 }
 
 /// A small head on flex.

@@ -8,6 +8,7 @@ use futures::executor::block_on;
 use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
 use pema_core::{
     align::{Contexts, Pairing},
+    head::HeadForm,
     id::ContentHash,
     memory::Shard,
     prepare::Prepared,
@@ -103,14 +104,14 @@ impl<'a> Bench<'a> {
 
     /// The PLM alone.
     fn plm(&self) -> Result<(ContentHash, [Vec<Scored>; 2])> {
-        let key = Cache::key(&("plm", &self.materials.folder.card.model))?;
+        let key = Cache::key(&("plm", self.model()))?;
         let scored = self.scored(&key, None)?;
         Ok((key, scored))
     }
 
     fn knn(&self, train_limit: u32) -> Result<Outcome> {
         let memory = self.memory(false, Pairing::Position, train_limit)?;
-        let key = Cache::key(&("knn", memory.fingerprint(), &self.materials.folder.card.model))?;
+        let key = Cache::key(&("knn", memory.fingerprint(), self.model()))?;
         let (_, plm) = self.plm()?;
         let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
             knn::score(&memory, self.materials.sets.map(|set| set.all.as_slice()), &plm, &self.device)
@@ -123,7 +124,7 @@ impl<'a> Bench<'a> {
         let contexts = if discloses { Contexts::Steps } else { self.materials.folder.contexts()? };
         let config = config(self.materials.shared, own, contexts)?;
         let memory = self.memory(discloses, config.pairing, train_limit)?;
-        let key = Cache::key(&(&config, memory.fingerprint(), &self.materials.folder.card.model, discloses))?;
+        let key = Cache::key(&(&config, memory.fingerprint(), self.model(), discloses))?;
         let settings = serde_json::to_value(&config)?;
         let (adapter, costs) = self.trained(config, memory, &key)?;
         let costs = Costs { bytes_sent: self.bytes_sent(discloses)?, ..costs };
@@ -188,6 +189,19 @@ impl<'a> Bench<'a> {
             let all = |set: &References| set.all.iter().map(|reference| score(&mixer, reference)).collect::<Result<Vec<_>>>();
             Ok([all(self.materials.sets[0])?, all(self.materials.sets[1])?])
         })
+    }
+
+    /// Names the model in keys.
+    fn model(&self) -> String {
+        self.with_form(self.materials.folder.card.model.to_string())
+    }
+
+    /// A model's name as its head is here: an int8 head gives numbers of its own.
+    pub fn with_form(&self, model: String) -> String {
+        match self.head.form() {
+            HeadForm::F16 => model,
+            HeadForm::Int8 => model + ", int8 head",
+        }
     }
 
     fn score_key(&self, key: &ContentHash) -> Result<ContentHash> {

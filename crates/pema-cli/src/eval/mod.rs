@@ -200,7 +200,7 @@ pub fn run(args: &Args) -> Result<()> {
     let contexts = folder.contexts()?;
     let report = Report {
         command: Command::this().to_string(),
-        model: card.name.clone(),
+        model: bench.with_form(card.name),
         contexts,
         memory_rows: all.rows(contexts),
         memory_pairs: all.targets.pairs(),

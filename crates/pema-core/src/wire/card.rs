@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LogitsMode, MemoryKind};
+use crate::head::HeadForm;
 use crate::id::{ContentHash, TokenId};
 
 /// Answer of `GET /v1/model`.
@@ -33,8 +34,11 @@ pub struct ModelCard {
     pub end_of_generation: Vec<TokenId>,
     /// Names the model's weights; memories and adapters of another hash do not fit.
     pub model: ContentHash,
-    /// The LM head: safetensors with `w_hd` f16 `[v, d]`.
+    /// The LM head: safetensors with `w_hd` f16 `[v, d]`. Its hash names the head in either form.
     pub head: Artifact,
+    /// The same in int8, see [`crate::head`]; absent if the service has none that it could prove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_int8: Option<Artifact>,
     /// The tokenizer in Hugging Face's `tokenizer.json` form.
     pub tokenizer: Artifact,
     /// Memory kinds that this service extracts.
@@ -43,6 +47,16 @@ pub struct ModelCard {
     pub logits_modes: Vec<LogitsMode>,
     /// What this service accepts.
     pub limits: Limits,
+}
+
+impl ModelCard {
+    /// The head's file in a form, if the service has it.
+    pub fn head_in(&self, form: HeadForm) -> Option<&Artifact> {
+        match form {
+            HeadForm::F16 => Some(&self.head),
+            HeadForm::Int8 => self.head_int8.as_ref(),
+        }
+    }
 }
 
 /// A file that never changes under its hash.
@@ -69,4 +83,26 @@ pub struct Limits {
     pub max_body_bytes: u64,
     /// Generation streams open at once.
     pub max_streams: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_a_service_without_an_int8_head_is_read_and_written_as_ever() {
+        let hash = "0".repeat(64);
+        let artifact = serde_json::json!({ "sha256": hash, "bytes": 2 });
+        let card = serde_json::json!({
+            "wire_version": 1, "name": "m", "hidden_size": 1, "vocab_size": 1, "logit_scale": 1.0, "logit_softcap": null,
+            "context_length": 2, "bos": null, "eos": 0, "end_of_generation": [0], "model": hash, "head": artifact,
+            "tokenizer": artifact, "memory_kinds": [], "logits_modes": [],
+            "limits": {
+                "max_prompts": 1, "max_prompt_tokens": 1, "max_steps": 1, "max_rows": 1, "max_body_bytes": 1, "max_streams": 1
+            },
+        });
+        let read: ModelCard = serde_json::from_value(card.clone()).unwrap();
+        assert_eq!((read.head_in(HeadForm::F16), read.head_in(HeadForm::Int8)), (Some(&read.head), None));
+        assert_eq!(serde_json::to_value(read).unwrap(), card);
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) enum ApiError {
     Host(String),
     #[error("there is nothing at {0}: check the service's address")]
     NoRoute(String),
+    #[error("this service has no int8 head: download the f16 head instead")]
+    NoInt8Head,
     #[error("{0} is not possible at {1}")]
     NoMethod(Method, String),
     #[error("the request is not what this call takes: {0}")]
@@ -54,6 +56,7 @@ impl ApiError {
             Self::Origin(_) => (S::FORBIDDEN, "origin-not-allowed", "Origin not allowed"),
             Self::Host(_) => (S::MISDIRECTED_REQUEST, "host-not-local", "Not this machine's name"),
             Self::NoRoute(_) => (S::NOT_FOUND, "no-such-call", "No such call"),
+            Self::NoInt8Head => (S::NOT_FOUND, "no-int8-head", "No int8 head"),
             Self::NoMethod(..) => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::Malformed(_) => (S::BAD_REQUEST, "malformed", "Malformed request"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Request too large"),

@@ -35,6 +35,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/model", get(model::card))
         .route("/tokenizer.json", get(model::tokenizer))
         .route("/head", get(model::head))
+        .route("/head/int8", get(model::head_int8))
         .route("/memories", axum::routing::post(memories::create))
         .route("/memories/{id}", get(memories::manifest).delete(memories::delete))
         .route("/memories/{id}/events", get(memories::events))

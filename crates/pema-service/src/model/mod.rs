@@ -19,6 +19,7 @@ pub use source::{DEFAULT_MODEL_FILE, ModelSource, SourceError};
 use crate::config::{LimitsConfig, ModelConfig};
 use crate::engine::{Engine, EngineError, EngineInfo, LlamaEngine, LlamaOptions};
 use crate::gguf::{Gguf, GgufError, export_head};
+use crate::int8;
 use crate::proof::{self, LogitRule, ProofError};
 use crate::tokenizer::{TokenizerError, Vocabulary};
 
@@ -34,6 +35,8 @@ pub struct Model {
     pub card: ModelCard,
     /// The LM head's file.
     pub head: PathBuf,
+    /// The file of its int8 form, if that is as good.
+    pub head_int8: Option<PathBuf>,
     /// The tokenizer's file.
     pub tokenizer: PathBuf,
     /// What runs it.
@@ -93,8 +96,12 @@ impl Model {
         proof::tokenizer_agrees(engine.as_ref(), &tokenizer)?;
         let rule = proof::head_agrees(engine.as_ref(), &head, &candidate_rules(&gguf))?;
         let artifact = |path: &Path| artifact(&cache, path).map_err(|e| ModelError::Io(path.to_owned(), e));
-        let card = card(engine.info(), rule, hash, artifact(&head)?, artifact(&tokenizer_path)?, limits);
-        Ok(Self { card, head, tokenizer: tokenizer_path, engine })
+        let f16 = artifact(&head)?;
+        let source = int8::Source { path: &head, hash: &f16.sha256, rule };
+        let head_int8 = int8::int8_head(engine.as_ref(), &source, &exports)?;
+        let int8 = head_int8.as_deref().map(artifact).transpose()?;
+        let card = card(engine.info(), rule, hash, f16, int8, artifact(&tokenizer_path)?, limits);
+        Ok(Self { card, head, head_int8, tokenizer: tokenizer_path, engine })
     }
 }
 
@@ -104,6 +111,7 @@ pub(crate) fn card(
     rule: LogitRule,
     model: ContentHash,
     head: Artifact,
+    head_int8: Option<Artifact>,
     tokenizer: Artifact,
     limits: &LimitsConfig,
 ) -> ModelCard {
@@ -121,6 +129,7 @@ pub(crate) fn card(
         end_of_generation: info.end_of_generation.clone(),
         model,
         head,
+        head_int8,
         tokenizer,
         memory_kinds: vec![MemoryKind::Steps, MemoryKind::Prompt, MemoryKind::PromptAll],
         logits_modes: vec![LogitsMode::None, LogitsMode::TopK { k: MAX_TOP_K.min(vocab_size) }, LogitsMode::Full],

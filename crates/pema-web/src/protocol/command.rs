@@ -18,6 +18,8 @@ pub enum Command {
         url: String,
         /// API key, held in memory alone.
         key: Option<String>,
+        /// In which form to download the head.
+        head: HeadForm,
     },
     /// List a file's columns. Answered by `data-inspected`.
     InspectData {
@@ -130,6 +132,25 @@ pub enum DeviceChoice {
     Webgpu,
     /// The CPU, with wasm SIMD.
     Cpu,
+}
+
+/// A form of the LM head. Adapters fit either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadForm {
+    /// As the service exports it.
+    F16,
+    /// Half the download; losses are within half a percent.
+    Int8,
+}
+
+impl From<HeadForm> for pema_core::head::HeadForm {
+    fn from(form: HeadForm) -> Self {
+        match form {
+            HeadForm::F16 => Self::F16,
+            HeadForm::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// How an adapter is trained; the defaults of the method are in `pema-adapter`.

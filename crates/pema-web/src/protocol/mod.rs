@@ -8,7 +8,7 @@ mod event;
 mod summary;
 
 pub use command::{
-    Asking, Command, Contexts, DataFile, Decoding, DeviceChoice, MixingKind, Mixture, Pairing, Sampling, ScheduleKind,
+    Asking, Command, Contexts, DataFile, Decoding, DeviceChoice, HeadForm, MixingKind, Mixture, Pairing, Sampling, ScheduleKind,
     TrainSettings,
 };
 pub use event::{Event, Task};

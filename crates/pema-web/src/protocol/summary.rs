@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tsify::Tsify;
 
-use super::Contexts;
+use super::{Contexts, HeadForm};
 
 /// A sentence for the user.
 #[derive(Clone, Debug, Serialize, Tsify)]
@@ -65,11 +65,13 @@ pub struct ModelInfo {
     pub vocab_size: u32,
     /// In tokens.
     pub context_length: u32,
-    /// Bytes of its head.
+    /// The form of the head that was downloaded.
+    pub head_form: HeadForm,
+    /// Its bytes.
     pub head_bytes: f64,
     /// SHA-256 of the weights.
     pub model_hash: String,
-    /// SHA-256 of the head.
+    /// SHA-256 of the head's f16 form.
     pub head_hash: String,
     /// Head and tokenizer were in storage already.
     pub cached: bool,
@@ -182,7 +184,7 @@ pub struct AdapterInfo {
     pub contexts: Contexts,
     /// Bytes of its file.
     pub bytes: f64,
-    /// SHA-256 of the head it was trained for.
+    /// SHA-256 of the f16 form of the head it was trained for.
     pub head_hash: String,
     /// It fits the connected model.
     pub fits: bool,

@@ -1,4 +1,5 @@
-//! The head's own kernels against Burn's operations on the CPU, on the same f16 head.
+//! The head's own kernels against Burn's operations on the CPU, on the same values: a head in f16, or one
+//! in int8 there and in f32 here.
 
 use burn::tensor::Device;
 use half::f16;
@@ -15,7 +16,7 @@ use pema_core::{
     wire::PromptSpec,
 };
 
-use super::devices::common::{assert_close, head_file, noise, read, tensor_on};
+use super::devices::common::{assert_close, dequantised, head_file, int8_file, noise, read, tensor_on};
 
 /// `n, d, v`, and the logits' largest magnitude. Together: one row and many, one tile and many,
 /// several chunks, ends that fall on tiles and between them.
@@ -42,6 +43,14 @@ fn targets(n: usize, v: usize) -> Vec<TokenId> {
     (0..n).map(|i| TokenId((edges.get(i).copied().unwrap_or(i * 37) % v) as u32)).collect()
 }
 
+/// Files of one head: for the device, and for the CPU. In f16, then in int8.
+fn files(v: usize, d: usize, width: f32) -> [[Vec<u8>; 2]; 2] {
+    let w = halves(v * d, width, 99);
+    let (f16, int8) = (head_file(&w, v, d), int8_file(&w, v, d));
+    let plain = dequantised(&int8);
+    [[f16.clone(), f16], [int8, plain]]
+}
+
 struct Numbers {
     losses: Vec<f32>,
     untracked: Vec<f32>,
@@ -65,23 +74,24 @@ async fn numbers(head: &Head, h: &[f32], shape: [usize; 2], y: &[TokenId], devic
 /// Losses, gradients and logits are those of the CPU within 1e-4.
 pub async fn assert_same_head(device: &Device) {
     for (n, d, v, magnitude) in SHAPES {
-        for (scale, softcap) in LOGITS {
-            let what = format!("n {n}, d {d}, v {v}, softcap {softcap:?}");
-            let file = head_file(&halves(v * d, 1.0, 99), v, d);
-            // A product of d such pairs has about this standard deviation over width.
-            let width = magnitude / (d as f32).sqrt();
-            let (h, y) = (noise(n * d, width, 7), targets(n, v));
-            let mut both = Vec::new();
-            for device in [device.clone(), Device::flex()] {
-                let head = Head::from_safetensors(&file, scale, softcap, &device).unwrap();
-                both.push(numbers(&head, &h, [n, d], &y, &device).await);
+        for (form, files) in ["f16", "int8"].into_iter().zip(files(v, d, 1.0)) {
+            for (scale, softcap) in LOGITS {
+                let what = format!("{form}, n {n}, d {d}, v {v}, softcap {softcap:?}");
+                // A product of d such pairs has about this standard deviation over width.
+                let width = magnitude / (d as f32).sqrt();
+                let (h, y) = (noise(n * d, width, 7), targets(n, v));
+                let mut both = Vec::new();
+                for (file, device) in files.iter().zip([device.clone(), Device::flex()]) {
+                    let head = Head::from_safetensors(file, scale, softcap, &device).unwrap();
+                    both.push(numbers(&head, &h, [n, d], &y, &device).await);
+                }
+                let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+                let [ours, plain] = &both[..] else { unreachable!("two devices") };
+                assert_close(&ours.losses, &wide(&plain.losses), 1e-4, &format!("losses, {what}"));
+                assert_close(&ours.untracked, &wide(&plain.losses), 1e-4, &format!("losses alone, {what}"));
+                assert_close(&ours.gradient, &wide(&plain.gradient), 1e-4, &format!("gradient, {what}"));
+                assert_close(&ours.logits, &wide(&plain.logits), 1e-4, &format!("logits, {what}"));
             }
-            let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
-            let [ours, plain] = &both[..] else { unreachable!("two devices") };
-            assert_close(&ours.losses, &wide(&plain.losses), 1e-4, &format!("losses, {what}"));
-            assert_close(&ours.untracked, &wide(&plain.losses), 1e-4, &format!("losses alone, {what}"));
-            assert_close(&ours.gradient, &wide(&plain.gradient), 1e-4, &format!("gradient, {what}"));
-            assert_close(&ours.logits, &wide(&plain.logits), 1e-4, &format!("logits, {what}"));
         }
     }
 }
@@ -100,8 +110,15 @@ pub async fn assert_step_fits(device: &Device) {
 
 /// Training with local context, recall and copying, which read rows of the head, takes the CPU's course.
 pub async fn assert_same_course(device: &Device) {
+    for files in files(100, 16, 0.5) {
+        let courses = courses(files, device).await;
+        let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
+        assert_close(&courses[0], &plain, 1e-3, "losses of a course");
+    }
+}
+
+async fn courses(files: [Vec<u8>; 2], device: &Device) -> Vec<Vec<f32>> {
     let (pairs, steps, d, v) = (8, 5, 16, 100);
-    let file = head_file(&halves(v * d, 0.5, 99), v, d);
     let config = AdapterConfig {
         rank: 4,
         alpha: 4.0,
@@ -135,10 +152,10 @@ pub async fn assert_same_course(device: &Device) {
         token: vec![TokenId(0); rows as usize],
     };
     let mut courses = Vec::new();
-    for device in [device.clone(), Device::flex()] {
+    for (file, device) in files.iter().zip([device.clone(), Device::flex()]) {
         let mut memory = MemoryBuilder::new(&prepared, Contexts::Steps, d, pairs - 2);
         memory.add(0, &shard).unwrap();
-        let head = Head::from_safetensors(&file, 1.0, None, &device).unwrap();
+        let head = Head::from_safetensors(file, 1.0, None, &device).unwrap();
         let model = ContentHash::of(b"a model");
         let mut trainer = Trainer::new(config.clone(), memory.finish().unwrap(), head, model, device).await.unwrap();
         let mut losses = Vec::new();
@@ -147,6 +164,5 @@ pub async fn assert_same_course(device: &Device) {
         }
         courses.push(losses);
     }
-    let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
-    assert_close(&courses[0], &plain, 1e-3, "losses of a course");
+    courses
 }
