@@ -165,7 +165,7 @@ fn weights(weights: SliceWeights<'_>) -> Result<Object, JsValue> {
     let object = Object::new();
     let set = |name: &str, value: &JsValue| Reflect::set(&object, &name.into(), value);
     match weights {
-        SliceWeights::F16(rows) => set("rows", &Uint16Array::from(rows.reinterpret_cast::<u16>()))?,
+        SliceWeights::F16(rows) => set("rows", &Uint16Array::from(rows.reinterpret_cast()))?,
         SliceWeights::Int8(Int8Rows { entries, scales }) => {
             set("rows", &Int8Array::from(entries))?;
             set("scales", &Float32Array::from(scales))?
