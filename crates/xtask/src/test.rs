@@ -30,7 +30,7 @@ enum Part {
 }
 
 /// One wasm test may compile WebGPU pipelines in software; the runner's own limit is 20 s.
-const WASM_TEST_SECONDS: &str = "600";
+const WASM_TEST_SECONDS: &str = "1500";
 
 /// Runs set-up and the tests.
 pub(crate) fn run(project: &Project, stages: &mut Stages, args: &Args) -> Result<()> {

@@ -7,6 +7,7 @@ import type { TrainSettings } from '../../../web/src/protocol';
 export const TINY: Partial<TrainSettings> = {
   rank: 4,
   alpha: 4,
+  kappa: 0.2,
   reconstructionBatch: 64,
   jointBatch: 64,
   reconstructionEpochs: 1,
@@ -19,6 +20,7 @@ export const WEBGPU_STEPS: Partial<TrainSettings> = { ...TINY, reconstructionBat
 
 /** Enough to learn the style of the sample data from a part of it: minutes. */
 export const LEARNING: Partial<TrainSettings> = {
+  kappa: 0.2,
   reconstructionBatch: 128,
   reconstructionEpochs: 3,
   jointEpochs: 3,

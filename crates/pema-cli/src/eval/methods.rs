@@ -46,13 +46,13 @@ pub const PEMA: &str = "pema";
 const ADAPTERS: [(&str, &str, &str); 6] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
-    ("window", "PEMA + last tokens", r#"{"prefix": 3, "activation": "silu"}"#),
-    ("copy", "PEMA + last tokens, copying", r#"{"prefix": 3, "activation": "silu", "copy": true}"#),
-    ("context", "PEMA + local context", r#"{"prefix": 3, "activation": "silu", "copy": true, "recall": true}"#),
+    ("window", "PEMA + last tokens", r#"{"kappa": 0, "prefix": 3, "activation": "silu"}"#),
+    ("copy", "PEMA + last tokens, copying", r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true}"#),
+    ("context", "PEMA + local context", r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true}"#),
     (
         "short",
         "PEMA + local context, vocabulary met",
-        r#"{"prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
     ),
 ];
 

@@ -75,7 +75,9 @@ async fn numbers(head: &Head, h: &[f32], shape: [usize; 2], y: &[TokenId], devic
 pub async fn assert_same_head(device: &Device) {
     for (n, d, v, magnitude) in SHAPES {
         for (form, files) in ["f16", "int8"].into_iter().zip(files(v, d, 1.0)) {
-            for (scale, softcap) in LOGITS {
+            // The forms differ in how weights are read alone.
+            let is_enough = |(_, softcap): &(f32, Option<f32>)| form == "f16" || (n < 100 && softcap.is_some());
+            for (scale, softcap) in LOGITS.into_iter().filter(is_enough) {
                 let what = format!("{form}, n {n}, d {d}, v {v}, softcap {softcap:?}");
                 // A product of d such pairs has about this standard deviation over width.
                 let width = magnitude / (d as f32).sqrt();
