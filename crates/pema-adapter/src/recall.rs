@@ -53,7 +53,7 @@ struct RecallWeights<'a> {
 
 impl RecallWeights<'_> {
     fn rows(&self, from: usize, rows: usize) -> Tensor<2> {
-        self.matrix.clone().slice([from..from + rows])
+        self.matrix.clone().narrow(0, from, rows)
     }
 
     /// `K [d, r]`.
