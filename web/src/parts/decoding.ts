@@ -94,8 +94,9 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
   const element = el('div', { class: 'stack' },
     askingRow,
-    el('div', { class: 'row' }, mixing.element, schedule.element, slider.element),
-    el('div', { class: 'row' }, mode.element, maxTokens.element, noRepeat.element),
+    el('div', { class: 'row' }, mixing.element, slider.element),
+    el('div', { class: 'row' }, schedule.element, mode.element),
+    el('div', { class: 'row' }, maxTokens.element, noRepeat.element),
     sampling,
   );
 
