@@ -137,7 +137,7 @@ impl<R: Rows> Trainer<R> {
 
         let saved = Saved { file, config: &document.config, d: document.d, device: &device };
         let phase = document.place.phase;
-        let kept_head = kept_head(document.kept.as_ref(), &head, &device).await.map_err(TrainError::from)?;
+        let kept_head = kept_head(document.kept.as_ref(), &head).await.map_err(TrainError::from)?;
         let weights = saved.weights(RUNNING, phase)?;
         let best = document.has_best.then(|| saved.weights(BEST, phase)).transpose()?;
         let moments = document.adam_time.map(|time| {

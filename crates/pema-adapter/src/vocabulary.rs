@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use pema_core::id::TokenId;
 use serde::{Deserialize, Serialize};
 
@@ -39,18 +39,13 @@ pub(crate) struct Kept(Vec<TokenId>);
 
 impl Kept {
     /// The tokens that `memory` meets; none if the vocabulary is full.
-    pub(crate) async fn of<R: Rows>(
-        vocabulary: Vocabulary,
-        memory: &Memory<R>,
-        head: &Head,
-        device: &Device,
-    ) -> Result<Option<Self>, TrainError> {
+    pub(crate) async fn of<R: Rows>(vocabulary: Vocabulary, memory: &Memory<R>, head: &Head) -> Result<Option<Self>, TrainError> {
         let Vocabulary::Met { top_k } = vocabulary else { return Ok(None) };
         let mut met: BTreeSet<TokenId> = memory.targets().collect();
         let contexts = if top_k > 0 { memory.training_contexts() } else { Vec::new() };
         for rows in contexts.chunks(ROWS_PER_LOOK) {
             let h = TensorData::new(memory.contexts_at(rows)?, [rows.len(), memory.d()]);
-            let logits = read_f32(head.logits(Tensor::from_data(h, device)).await?).await?;
+            let logits = read_f32(head.logits(Tensor::from_data(h, head.device())).await?).await?;
             met.extend(logits.chunks_exact(head.v()).flat_map(|logits| likeliest(logits, top_k)));
         }
         Ok(Some(Self(met.into_iter().collect())))
@@ -61,9 +56,9 @@ impl Kept {
         &self.0
     }
 
-    /// Each token's place among these; none if one is not.
-    pub(crate) fn places(&self, tokens: &[TokenId]) -> Option<Vec<TokenId>> {
-        tokens.iter().map(|token| Some(TokenId(self.0.binary_search(token).ok()? as u32))).collect()
+    /// Each token's place among these; one that no head has for another token.
+    pub(crate) fn places(&self, tokens: &[TokenId]) -> Vec<TokenId> {
+        tokens.iter().map(|token| TokenId(self.0.binary_search(token).map_or(u32::MAX, |place| place as u32))).collect()
     }
 
     /// Whether every target of `memory` is among these, and all of these in the head.
@@ -129,8 +124,7 @@ mod tests {
         let mut logits = [1.0, 2.0, 3.0, 4.0];
         kept.restrict(&mut logits);
         assert_eq!(logits, [f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY, 4.0]);
-        assert_eq!(kept.places(&[TokenId(9), TokenId(1)]), Some(vec![TokenId(2), TokenId(0)]));
-        assert_eq!(kept.places(&[TokenId(2)]), None);
+        assert_eq!(kept.places(&[9, 1, 2].map(TokenId)), [2, 0, u32::MAX].map(TokenId));
     }
 
     #[test]

@@ -31,16 +31,8 @@ pub struct MixtureArgs {
     adapter: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
-    /// How the two distributions become one: their weighted mean, as in the paper, or their weighted
-    /// geometric mean.
-    #[arg(long, value_enum, default_value_t = MixingArg::Arithmetic)]
-    mixing: MixingArg,
-    /// How the adapter's weight falls with the steps.
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
-    schedule: ScheduleArg,
-    /// The adapter's weight at the first step, in [0, 1].
-    #[arg(long, default_value_t = 0.7)]
-    lambda_max: f32,
+    #[command(flatten)]
+    mix: MixArgs,
     #[command(flatten)]
     bounds: TextArgs,
     /// Ask the model for the prompt's context and tell it nothing of what is generated: the adapter
@@ -72,9 +64,30 @@ impl MixtureArgs {
     }
 }
 
+/// A mixture.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct MixArgs {
+    /// How the two distributions become one: their weighted mean, as in the paper, or their weighted
+    /// geometric mean.
+    #[arg(long, value_enum, default_value_t = MixingArg::Arithmetic)]
+    mixing: MixingArg,
+    /// How the adapter's weight falls with the steps.
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
+    schedule: ScheduleArg,
+    /// The adapter's weight at the first step, in [0, 1].
+    #[arg(long, default_value_t = 0.7)]
+    lambda_max: f32,
+}
+
+impl From<MixArgs> for Mixture {
+    fn from(MixArgs { mixing, schedule, lambda_max }: MixArgs) -> Self {
+        Self { form: Form { mixing: mixing.into(), schedule: schedule.into() }, lambda_max }
+    }
+}
+
 /// See [`Mixing`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum MixingArg {
+enum MixingArg {
     Arithmetic,
     Geometric,
 }
@@ -90,7 +103,7 @@ impl From<MixingArg> for Mixing {
 
 /// See [`Schedule`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ScheduleArg {
+enum ScheduleArg {
     Linear,
     Quadratic,
     Constant,
@@ -197,8 +210,6 @@ impl Session {
     }
 
     fn mixed(&self, writer: &mut Writer<'_>, args: &MixtureArgs, input: &str) -> Result<String> {
-        let (mixing, schedule) = (args.mixing.into(), args.schedule.into());
-        let mixture = Mixture { form: Form { mixing, schedule }, lambda_max: args.lambda_max };
-        Ok(writer.write(input, &self.mixer, Some(mixture), args.consult())?.text)
+        Ok(writer.write(input, &self.mixer, Some(args.mix.into()), args.consult())?.text)
     }
 }

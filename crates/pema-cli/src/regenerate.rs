@@ -13,14 +13,15 @@ use pema_core::{
     memory::{FinishedShard, ShardBuilder, StoredManifest},
     overlap::{SEQUENCE, Told},
     prepare::Prepared,
-    schedule::{GradualUnrolling, Schedule},
+    schedule::GradualUnrolling,
 };
 
 use crate::{
     client::{Client, ServiceArgs},
     folder::{Folder, read},
-    generate::{MixingArg, ScheduleArg},
+    generate::MixArgs,
     pairs::PairArgs,
+    writer::Mixture,
 };
 
 const WARNING: &str = "\
@@ -40,15 +41,8 @@ pub struct Args {
     /// The adapter.
     #[arg(long)]
     adapter: PathBuf,
-    /// How the two distributions become one.
-    #[arg(long, value_enum, default_value_t = MixingArg::Arithmetic)]
-    mixing: MixingArg,
-    /// How the adapter's weight falls with the steps.
-    #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
-    schedule: ScheduleArg,
-    /// The adapter's weight at the first step, in [0, 1].
-    #[arg(long, default_value_t = 0.7)]
-    lambda_max: f32,
+    #[command(flatten)]
+    mix: MixArgs,
     /// No sequence of so many tokens is written twice; 0 allows it.
     #[arg(long, default_value_t = 4)]
     no_repeat: usize,
@@ -100,11 +94,8 @@ pub fn run(args: &Args) -> Result<()> {
 impl Args {
     /// The adapter's weights after each prompt.
     fn unrollings(&self, folder: &Folder) -> Result<Vec<GradualUnrolling>> {
-        let schedule = Schedule::from(self.schedule);
-        let unrolling = |input: &str| -> Result<_> {
-            let source_len = folder.tokenizer.encode(input)?.len() as u32;
-            Ok(GradualUnrolling::new(schedule, self.lambda_max, source_len)?.with_mixing(self.mixing.into()))
-        };
+        let mixture = Mixture::from(self.mix);
+        let unrolling = |input: &str| Ok(mixture.unrolling(folder.tokenizer.encode(input)?.len() as u32)?);
         self.pairs.read()?.all().iter().map(|pair| unrolling(&pair.input)).collect()
     }
 }

@@ -170,14 +170,14 @@ impl Head {
 
     /// The head of these tokens alone, each less than `v`, in this order; at least one. On a CPU one
     /// worker holds it, as it is small.
-    pub(crate) async fn subset(&self, tokens: &[TokenId], device: &Device) -> Result<Self, HeadError> {
+    pub(crate) async fn subset(&self, tokens: &[TokenId]) -> Result<Self, HeadError> {
         let (shape, logits) = ([tokens.len(), self.d], self.weights.logit_shape());
         let rows = read_f32(self.tokens(&tokens.iter().copied().map(Some).collect::<Vec<_>>()).rows()).await?;
         // Rows of an int8 head too become f16 here, which moves them less than a thousandth.
-        let weights = Weights::upload(shape, logits, device, |block| {
+        let weights = Weights::upload(shape, logits, &self.device, |block| {
             Ok(FileRows::Floats(rows[block.start * self.d..block.end * self.d].to_vec()))
         })?;
-        Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), device: device.clone(), ..*self })
+        Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), device: self.device.clone(), ..*self })
     }
 
     /// The cross-entropies `[n, 1]` of `h [n, d]` at `y` and, if wanted, the gradient of each with

@@ -83,8 +83,8 @@ impl<R: Rows> Trainer<R> {
         }
         let (reconstruction, prediction) = start.upload(&config, d, &device);
         let encoder = Encoder::of(&config);
-        let kept = Kept::of(config.vocabulary, &memory, &head, &device).await?;
-        let kept_head = kept_head(kept.as_ref(), &head, &device).await?;
+        let kept = Kept::of(config.vocabulary, &memory, &head).await?;
+        let kept_head = kept_head(kept.as_ref(), &head).await?;
         // Without L_rct in phase 2 nothing would use phase 1's result.
         let (phase, weights, next, objective) = if config.kappa > 0.0 {
             let objective = Objective::Reconstruction { encoder };
@@ -240,8 +240,10 @@ impl<R: Rows> Trainer<R> {
             let texts: Vec<_> = indices.iter().map(|&row| self.memory.prefix(row)).collect();
             RecallContext::new(&self.head, &texts)
         });
-        // Every target is among the kept tokens.
-        let y = self.kept.as_ref().and_then(|kept| kept.places(&y)).unwrap_or(y);
+        let y = match &self.kept {
+            Some(kept) => kept.places(&y),
+            None => y,
+        };
         Ok(Batch { h, h_seen, y, copy, recall, weights: None })
     }
 
@@ -317,9 +319,9 @@ impl<R> fmt::Debug for Trainer<R> {
 }
 
 /// The head of the kept tokens, all of it if there is no choice.
-pub(crate) async fn kept_head(kept: Option<&Kept>, head: &Head, device: &Device) -> Result<Head, HeadError> {
+pub(crate) async fn kept_head(kept: Option<&Kept>, head: &Head) -> Result<Head, HeadError> {
     match kept {
-        Some(kept) => head.subset(kept.tokens(), device).await,
+        Some(kept) => head.subset(kept.tokens()).await,
         None => Ok(head.clone()),
     }
 }

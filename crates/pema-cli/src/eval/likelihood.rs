@@ -62,18 +62,18 @@ pub fn known_forms(scored: &[Scored]) -> &'static [Form] {
 }
 
 /// A token's log-probabilities under the geometric mixture at each of [`LAMBDAS`], from log-probabilities
-/// `[v]`.
+/// `[v]`; the lowest there are for a token that the head lacks.
 pub fn geometric(log_p_method: &[f32], log_p_plm: &[f32], token: TokenId) -> [f32; LAMBDAS.len()] {
-    let at = token.0 as usize;
+    let at = |log_p: &[f32]| log_p.get(token.0 as usize).copied().unwrap_or(f32::NEG_INFINITY);
     let smoothed = smooth(log_p_method, log_p_plm);
     LAMBDAS.map(|lambda| {
         let log_p = if lambda < 1.0 {
             let mixed = |(log_p, log_p_plm): (&f32, &f32)| geometric_mean(*log_p, *log_p_plm, lambda);
             // No term is above 1, so that none overflows.
             let mass: f64 = smoothed.iter().zip(log_p_plm).map(|pair| f64::from(mixed(pair).exp())).sum();
-            mixed((&smoothed[at], &log_p_plm[at])) - mass.ln() as f32
+            mixed((&at(&smoothed), &at(log_p_plm))) - mass.ln() as f32
         } else {
-            log_p_method[at]
+            at(log_p_method)
         };
         log_p.max(f64::MIN_POSITIVE.ln() as f32) // JSON has no infinity.
     })
@@ -161,6 +161,7 @@ mod tests {
         assert!((perplexity(mixture(0.5), std::slice::from_ref(&scored)).unwrap() - (one + other) / one).abs() < 1e-5);
         assert!((perplexity(mixture(1.0), std::slice::from_ref(&scored)).unwrap() - 2.0).abs() < 1e-6);
         assert!(perplexity(mixture(0.51), &[scored]).is_err());
+        assert!(geometric(&method, &plm, TokenId(2)).iter().all(|log_p| log_p.is_finite() && *log_p < -700.0));
     }
 
     #[test]

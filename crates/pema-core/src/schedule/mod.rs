@@ -92,7 +92,8 @@ pub enum ScheduleError {
 }
 
 impl GradualUnrolling {
-    /// A schedule of arithmetic mixtures from `lambda_max` in `[0, 1]` and the source's length in tokens, at least 1.
+    /// A schedule of arithmetic mixtures from `lambda_max` in `[0, 1]` and the source's length in
+    /// tokens, at least 1.
     ///
     /// # Errors
     /// [`ScheduleError`] when one of them is out of range.
