@@ -102,8 +102,9 @@ impl CopyWeights {
 pub struct CopyContext {
     /// The batch's different tokens, the first none.
     tokens: Tokens,
-    /// Places in `tokens` of the prompts' tokens, row by row: `[n p]`.
-    prompt: Tensor<1, Int>,
+    /// Places in `tokens` of the prompts' tokens, then of the tokens before each, the nearest first:
+    /// `WINDOW + 1` of `[n, p]`.
+    prompt: Vec<Tensor<2, Int>>,
     /// Places of the text's last tokens, the nearest first: `WINDOW` of `[n]`.
     written: Vec<Tensor<1, Int>>,
     /// 0 for a token, [`RULED_OUT`] where a prompt is shorter than the longest: `[n, p]`.
@@ -113,51 +114,45 @@ pub struct CopyContext {
 impl CopyContext {
     /// The context of rows, each its prompt and the text so far. No prompt may be empty.
     pub(crate) fn new(head: &Head, rows: &[(&[TokenId], &[TokenId])]) -> Self {
-        let longest = rows.iter().map(|(prompt, _)| prompt.len()).max().unwrap_or(0);
+        let (n, longest) = (rows.len(), rows.iter().map(|(prompt, _)| prompt.len()).max().unwrap_or(0));
         let mut places = Places::default();
-        let mut prompt = Vec::with_capacity(rows.len() * longest);
-        let mut padding = Vec::with_capacity(rows.len() * longest);
-        for (tokens, _) in rows {
-            for at in 0..longest {
-                prompt.push(places.of(tokens.get(at)));
-                padding.push(if at < tokens.len() { 0.0 } else { RULED_OUT });
-            }
-        }
-        let written: Vec<Vec<i32>> =
-            (0..WINDOW).map(|k| rows.iter().map(|(_, text)| places.of(text.iter().nth_back(k))).collect()).collect();
-        let device = head.device();
-        let index = |places: Vec<i32>| {
-            let len = places.len();
-            Tensor::from_data(TensorData::new(places, [len]), device)
+        let before = |prompt: &[TokenId], at: usize, m| at.checked_sub(m).and_then(|at| prompt.get(at)).copied();
+        let mut prompt_places = |m| -> Vec<i32> {
+            let tokens = rows.iter().flat_map(|(prompt, _)| (0..longest).map(move |at| before(prompt, at, m)));
+            tokens.map(|token| places.of(token.as_ref())).collect()
         };
+        let prompt: Vec<Vec<i32>> = (0..=WINDOW).map(&mut prompt_places).collect();
+        let padding = rows.iter().flat_map(|(prompt, _)| (0..longest).map(|at| if at < prompt.len() { 0.0 } else { RULED_OUT }));
+        let padding: Vec<f32> = padding.collect();
+        let written = (0..WINDOW).map(|k| rows.iter().map(|(_, text)| places.of(text.iter().nth_back(k))).collect());
+        let written: Vec<Vec<i32>> = written.collect();
+        let device = head.device();
         Self {
-            prompt: index(prompt),
-            written: written.into_iter().map(index).collect(),
-            padding: Tensor::from_data(TensorData::new(padding, [rows.len(), longest]), device),
+            prompt: prompt.into_iter().map(|at| Tensor::from_data(TensorData::new(at, [n, longest]), device)).collect(),
+            written: written.into_iter().map(|at| Tensor::from_data(TensorData::new(at, [n]), device)).collect(),
+            padding: Tensor::from_data(TensorData::new(padding, [n, longest]), device),
             tokens: head.tokens(&places.tokens),
         }
     }
 
     /// The sentinel `u [n, 1]` and the scores `[n, p]`, given `z [n, r]`.
+    ///
+    /// A token has one code wherever it stands, so each product is with the batch's different tokens.
     fn scores(&self, weights: &Tensor<2>, z: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let ([n, p], [_, r]) = (self.padding.dims(), z.dims());
         let embeddings = self.tokens.embeddings(); // [tokens, d]
         let weights = CopyWeights { matrix: weights.clone(), d: embeddings.dims()[1] };
         let codes = embeddings.matmul(weights.codes()); // [tokens, r]
-        let query = self.written.iter().zip(1..).map(|(index, k)| codes.clone().select(0, index.clone()) * weights.query(k));
+        let query = self.written.iter().zip(1..).map(|(at, k)| codes.clone().select(0, at.clone()) * weights.query(k));
         let query = query.reduce(|sum, part| sum + part).unwrap_or_else(|| z.zeros_like()); // [n, r]
 
-        let prompt = codes.select(0, self.prompt.clone()).reshape([n, p, r]);
-        let mut keys = prompt.clone() * weights.key(0).unsqueeze();
-        for m in 1..=WINDOW.min(p - 1) {
-            let before = prompt.clone().slice([0..n, 0..p - m, 0..r]);
-            let none = Tensor::zeros([n, m, r], &self.padding.device());
-            let none = if before.is_tracked() { none.autodiff() } else { none };
-            keys = keys + Tensor::cat(vec![none, before], 1) * weights.key(m).unsqueeze();
-        }
-        let matches = keys.matmul(query.reshape([n, r, 1])).reshape([n, p]);
-        let salience = prompt.reshape([n * p, r]).matmul(weights.salience().transpose()).reshape([n, p]);
-        (weights.sentinel(z), matches + salience + self.padding.clone())
+        let codes = codes.transpose();
+        let matched = |(m, at): (usize, &Tensor<2, Int>)| {
+            let query = query.clone() * weights.key(m);
+            let query = if m == 0 { query + weights.salience() } else { query };
+            query.matmul(codes.clone()).gather(1, at.clone())
+        };
+        let scores = self.prompt.iter().enumerate().map(matched).fold(self.padding.clone(), |sum, part| sum + part);
+        (weights.sentinel(z), scores)
     }
 
     /// `log g` and `log a` of the only row, given `z [1, r]`: `[1, 1 + p]`.

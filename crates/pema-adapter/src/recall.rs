@@ -13,7 +13,7 @@
 //! All of it is one matrix `[2 d + r + 2, r]`, whose parts [`RecallWeights`] names.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
 use crate::head::{Head, Tokens};
@@ -87,8 +87,8 @@ impl RecallWeights<'_> {
 pub struct RecallContext {
     /// The batch's different tokens, the first none.
     tokens: Tokens,
-    /// Places in `tokens` of the texts' tokens, the nearest first, row by row: `[n t]`.
-    written: Tensor<1, Int>,
+    /// Places in `tokens` of the texts' tokens, the nearest first: `[n, t]`.
+    written: Tensor<2, Int>,
     /// `j`, the distance of each: `[1, t]`.
     distances: Tensor<2>,
     /// 0 for a token, [`RULED_OUT`] where a text is shorter than the longest: `[n, t]`.
@@ -110,7 +110,7 @@ impl RecallContext {
         let device = head.device();
         let distances: Vec<f32> = (1..=longest).map(|j| j as f32).collect();
         Self {
-            written: Tensor::from_data(TensorData::new(written, [texts.len() * longest]), device),
+            written: Tensor::from_data(TensorData::new(written, [texts.len(), longest]), device),
             distances: Tensor::from_data(TensorData::new(distances, [1, longest]), device),
             padding: Tensor::from_data(TensorData::new(padding, [texts.len(), longest]), device),
             tokens: head.tokens(&places.tokens),
@@ -118,16 +118,24 @@ impl RecallContext {
     }
 
     /// `sum_j a_j v_j` `[n, r]`, given `c [n, r]`.
+    ///
+    /// A token has one key and one value wherever it stands, so both products are with the batch's
+    /// different tokens, and `[n, t, r]` is never needed.
     pub(crate) fn recalled(&self, weights: &Tensor<2>, c: Tensor<2>) -> Tensor<2> {
         let ([n, t], [_, r]) = (self.padding.dims(), c.dims());
         let embeddings = self.tokens.embeddings(); // [tokens, d]
-        let weights = RecallWeights { matrix: weights, d: embeddings.dims()[1], r };
-        let of_tokens = |w: Tensor<2>| embeddings.clone().matmul(w).select(0, self.written.clone()).reshape([n, t, r]);
+        let [tokens, d] = embeddings.dims();
+        let weights = RecallWeights { matrix: weights, d, r };
 
-        let query = c.clone().matmul(weights.query()).reshape([n, r, 1]);
-        let scores = of_tokens(weights.keys()).matmul(query).reshape([n, t]).div_scalar((r as f64).sqrt());
+        let keys = embeddings.clone().matmul(weights.keys());
+        let of_tokens = c.clone().matmul(weights.query()).matmul(keys.transpose()); // [n, tokens]
+        let scores = of_tokens.gather(1, self.written.clone()).div_scalar((r as f64).sqrt());
         let scores = scores - self.distances.clone() * weights.slope() + self.padding.clone();
         let attention = softmax(Tensor::cat(vec![c.matmul(weights.sink()), scores], 1), 1).slice([0..n, 1..t + 1]);
-        attention.reshape([n, 1, t]).matmul(of_tokens(weights.values())).reshape([n, r])
+
+        let none = Tensor::zeros([n, tokens], &self.padding.device());
+        let none = if attention.is_tracked() { none.autodiff() } else { none };
+        let of_tokens = none.scatter(1, self.written.clone(), attention, IndexingUpdateOp::Add);
+        of_tokens.matmul(embeddings.matmul(weights.values()))
     }
 }

@@ -1,4 +1,8 @@
 //! The head as f32 blocks, and its loss as Burn operations on tiles: on any device.
+//!
+//! Tiles are `[rows of the head, rows of the batch]`: gemm packs a product's left side, which is slow
+//! for `h W^T`, whose left side is, in its eyes, the head's transpose. With the head in front a step
+//! of 64 rows takes two thirds of the time, and a token's logits half.
 
 use std::ops::Range;
 
@@ -50,13 +54,14 @@ impl PlainHead {
 
     /// `[n, d] -> [n, v]`
     pub(super) fn logits(&self, h: Tensor<2>) -> Tensor<2> {
+        let h = h.transpose();
         let parts = self.blocks.iter().map(|block| self.block_logits(h.clone(), block)).collect();
-        Tensor::cat(parts, 1)
+        Tensor::cat(parts, 0).transpose()
     }
 
-    /// `[n, d] -> [n, rows]`
+    /// `[d, n] -> [rows, n]`
     fn block_logits(&self, h: Tensor<2>, block: &Block) -> Tensor<2> {
-        self.shape.logits(h.matmul(block.w.clone().transpose()))
+        self.shape.logits(block.w.clone().matmul(h))
     }
 
     /// `W_hd[y]`: `[n, d]`, gathered from the blocks. Every target must be less than `v`.
@@ -116,27 +121,27 @@ impl PlainHead {
     /// [`Self::softmax`] of a chunk `h [m, d]`.
     fn chunk_softmax(&self, h: Tensor<2>, wants_pull: bool) -> SoftmaxParts {
         let [m, d] = h.dims();
-        let device = h.device();
-        let mut top = Tensor::<2>::full([m, 1], LOWEST_LOGIT, &device);
-        let mut mass = Tensor::<2>::zeros([m, 1], &device);
-        let mut pull = wants_pull.then(|| Tensor::<2>::zeros([m, d], &device));
+        let (h, device) = (h.clone().transpose(), h.device());
+        let mut top = Tensor::<2>::full([1, m], LOWEST_LOGIT, &device);
+        let mut mass = Tensor::<2>::zeros([1, m], &device);
+        let mut pull = wants_pull.then(|| Tensor::<2>::zeros([d, m], &device));
         for block in &self.blocks {
-            let logits = self.block_logits(h.clone(), block); // [m, rows]
+            let logits = self.block_logits(h.clone(), block); // [rows, m]
             let slope = if wants_pull { self.shape.softcap_slope(&logits) } else { None };
-            let new_top = top.clone().max_pair(logits.clone().max_dim(1));
+            let new_top = top.clone().max_pair(logits.clone().max_dim(0));
             let fade = (top - new_top.clone()).exp();
-            let weights = (logits - new_top.clone()).exp(); // [m, rows]
-            mass = mass * fade.clone() + weights.clone().sum_dim(1);
+            let weights = (logits - new_top.clone()).exp(); // [rows, m]
+            mass = mass * fade.clone() + weights.clone().sum_dim(0);
             pull = pull.map(|pull| {
                 let weights = match slope {
                     Some(slope) => weights * slope,
                     None => weights,
                 };
-                pull * fade + weights.matmul(block.w.clone())
+                pull * fade + block.w.clone().transpose().matmul(weights)
             });
             top = new_top;
         }
-        SoftmaxParts { top, mass, pull }
+        SoftmaxParts { top: top.transpose(), mass: mass.transpose(), pull: pull.map(Tensor::transpose) }
     }
 }
 
