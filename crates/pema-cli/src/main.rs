@@ -41,9 +41,9 @@ enum Command {
     Evaluate(generate::EvaluateArgs),
     /// Compare methods by the perplexity that their mixtures give to references, and by their texts.
     Eval(Box<eval::Args>),
-    /// Compare the reports of two evaluations.
+    /// Compare the reports of evaluations, or join them.
     #[command(subcommand)]
-    Report(eval::report::diff::Args),
+    Report(eval::report::command::Args),
     /// Time a training step on this machine's CPU.
     Bench(bench::Args),
 }
@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Generate(args) => generate::run_generate(&args),
         Command::Evaluate(args) => generate::run_evaluate(&args),
         Command::Eval(args) => eval::run(&args),
-        Command::Report(args) => eval::report::diff::run(&args),
+        Command::Report(args) => eval::report::command::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

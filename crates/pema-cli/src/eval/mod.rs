@@ -200,6 +200,7 @@ pub fn run(args: &Args) -> Result<()> {
     let contexts = folder.contexts()?;
     let report = Report {
         command: Command::this().to_string(),
+        studies: Vec::new(),
         model: bench.with_form(card.name),
         contexts,
         memory_rows: all.rows(contexts),

@@ -1,33 +1,13 @@
 //! `pema report diff A B`: where two reports differ, and whether by more than their intervals.
 
-use std::{collections::BTreeMap, path::PathBuf};
-
-use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 
 use super::Report;
-use crate::{eval::bootstrap::Interval, folder::read};
+use crate::eval::bootstrap::Interval;
 
-/// What to do with reports.
-#[derive(clap::Subcommand, Debug)]
-pub enum Args {
-    /// Compare two reports, number by number.
-    Diff {
-        /// A report.json, or the folder that holds it.
-        a: PathBuf,
-        /// Another.
-        b: PathBuf,
-    },
-}
-
-/// Prints a Markdown table.
-pub fn run(args: &Args) -> Result<()> {
-    let Args::Diff { a, b } = args;
-    let open = |path: &PathBuf| -> Result<Report> {
-        let path = if path.is_dir() { path.join("report.json") } else { path.clone() };
-        serde_json::from_slice(&read(&path)?).with_context(|| format!("{} is no report of `pema eval`", path.display()))
-    };
-    print!("{}", table(&scores(&open(a)?), &scores(&open(b)?)));
-    Ok(())
+/// Where two reports differ, as a Markdown table.
+pub fn table(a: &Report, b: &Report) -> String {
+    differences(&scores(a), &scores(b))
 }
 
 /// Every number with an interval, by row or point and score.
@@ -51,7 +31,7 @@ fn scores(report: &Report) -> Scores {
     all
 }
 
-fn table(a: &Scores, b: &Scores) -> String {
+fn differences(a: &Scores, b: &Scores) -> String {
     let mut text = "| Row | Score | A | B | B - A | |\n| --- | --- | ---: | ---: | ---: | --- |\n".to_owned();
     for ((row, score), here) in a {
         let Some(there) = b.get(&(row.clone(), *score)) else {
@@ -81,8 +61,10 @@ mod tests {
             };
             rows.iter().map(one).collect()
         };
-        let found =
-            table(&scores(&[("same", 5.0), ("far", 5.0), ("gone", 1.0)]), &scores(&[("same", 5.5), ("far", 9.0), ("new", 2.0)]));
+        let found = differences(
+            &scores(&[("same", 5.0), ("far", 5.0), ("gone", 1.0)]),
+            &scores(&[("same", 5.5), ("far", 9.0), ("new", 2.0)]),
+        );
         assert!(found.contains("| same | perplexity | 5.00 | 5.50 | +0.50 |  |"), "{found}");
         assert!(found.contains("| far | perplexity | 5.00 | 9.00 | +4.00 | **outside the interval** |"), "{found}");
         assert!(found.contains("only in A") && found.contains("only in B"), "{found}");

@@ -1,7 +1,9 @@
 //! The report: JSON for programs, Markdown for documents, one HTML file for people.
 
-pub mod diff;
+pub mod command;
+mod diff;
 mod html;
+mod join;
 mod markdown;
 mod svg;
 mod tables;
@@ -24,6 +26,9 @@ use crate::{
 pub struct Report {
     /// What was typed.
     pub command: String,
+    /// What each of several joint studies is, in place of the counts below; none for a study of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub studies: Vec<String>,
     /// The model's name.
     pub model: String,
     /// What the memory's rows are.
@@ -181,6 +186,9 @@ impl Report {
     }
 
     fn about(&self) -> String {
+        if !self.studies.is_empty() {
+            return self.studies.join(" ");
+        }
         format!(
             "{} with {} training, {} validation and {} test pairs; contexts {}, {} rows for {} target tokens; training seed {}, \
              bootstrap seed {}.",
