@@ -30,8 +30,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use pema_adapter::AdapterConfig;
 use pema_core::{
+    align::Contexts,
     data::{Pair, Template},
     prepare::Prepared,
+    wire::PromptStates,
 };
 use serde_json::Value;
 
@@ -143,18 +145,21 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(&args.from)?;
     ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
 
+    let contexts = folder.contexts()?;
+
     let data = Data::read(args)?;
+    let states = if contexts == Contexts::PromptAll { PromptStates::All } else { PromptStates::Last };
     let along = |pairs: &[Pair]| -> Result<References> {
         let prepared = data.prepare(pairs, &folder)?;
-        let shard = contexts::along_targets(&folder, &client, &prepared)?;
-        references(pairs, &prepared, &shard, &folder.tokenizer)
+        let shard = contexts::along_targets(&folder, &client, &prepared, states)?;
+        references(pairs, &prepared, &shard, states, &folder.tokenizer)
     };
     let SplitPairs { train, valid, test } = &data.split;
     println!("contexts along {} validation and {} test references", valid.len(), test.len());
     let (validation_references, test_references) = (along(valid)?, along(test)?);
     let all = data.prepare(&data.split.all(), &folder)?;
     let discloses = methods.iter().any(Method::discloses);
-    let shard = discloses.then(|| contexts::along_targets(&folder, &client, &all)).transpose()?;
+    let shard = discloses.then(|| contexts::along_targets(&folder, &client, &all, PromptStates::Last)).transpose()?;
     let cache = Cache::new(&args.out);
     let materials = Materials {
         folder: &folder,
@@ -197,7 +202,6 @@ pub fn run(args: &Args) -> Result<()> {
     for Row { label, perplexity: Measured { interval, .. }, .. } in &rows {
         println!("{label:<44} perplexity {:.2} [{:.2}, {:.2}]", interval.value, interval.low, interval.high);
     }
-    let contexts = folder.contexts()?;
     let report = Report {
         command: Command::this().to_string(),
         model: bench.with_form(card.name),
