@@ -78,7 +78,7 @@ pub struct Args {
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     train_limit: u32,
     /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, window, copy, context, short,
-    /// disclosed
+    /// attend (left out unless the memory has contexts prompt-all), disclosed
     /// [default: all but the last].
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
@@ -146,6 +146,8 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
 
     let contexts = folder.contexts()?;
+    let mut left_out: Vec<String> = methods.iter().filter_map(|method| method.misfit(contexts)).collect();
+    let methods: Vec<Method> = methods.into_iter().filter(|method| method.misfit(contexts).is_none()).collect();
 
     let data = Data::read(args)?;
     let states = if contexts == Contexts::PromptAll { PromptStates::All } else { PromptStates::Last };
@@ -183,7 +185,6 @@ pub fn run(args: &Args) -> Result<()> {
         let job = Job { method: method.clone(), train_limit: args.train_limit };
         candidates.extend(rows::candidates(&bench, &desk, &job, text_forms, test)?);
     }
-    let mut left_out = Vec::new();
     for (baseline, trained) in args.baselines.run(&data.split, &data.template, &cache, &card.model) {
         let (_, title) = baseline.names();
         match trained {
