@@ -18,6 +18,8 @@ interface Findings {
   readonly pema: PemaPage;
   /** Of the memory. */
   readonly rows: number;
+  /** Of all prompts. */
+  readonly promptTokens: number;
   /** What is not on the allow-list. */
   readonly calls: readonly string[];
   /** Secrets. */
@@ -80,6 +82,7 @@ async function captureJob({ service, site, folder, contexts = 'steps', head, tra
   return {
     pema,
     rows: memory.rows,
+    promptTokens: pairs.reduce((sum, { prompt }) => sum + prompt.tokens.length, 0),
     calls: [
       ...elsewhere.map((url) => `${url} is past the recording`),
       ...violations(toService, allowed),
@@ -113,36 +116,39 @@ test('nothing leaves the tab from Connect to the end of Train but what the desig
   });
 });
 
-test('with contexts of the prompt alone no budget leaves, and private generation sends no token', async ({ openTab, service, site, folder }) => {
-  const openHere = (): Promise<PemaPage> => openTab(service);
-  const found = await captureJob({ service, site, folder, contexts: 'prompt', head: 'int8', trainFile: 'train.jsonl', openTab: openHere });
-  expect(found).toMatchObject({ secrets: [], calls: [], sawAllPrompts: true, rows: 11 });
-  const { pema } = found;
-  const [pair = { input: '', target: '' }] = samplePairs('test', 1);
-  const { tokens } = (await ModelTexts.of(service.direct)).pair(pair).prompt;
-  const start = { type: 'start', prompt: tokens, logits: { mode: 'none' } };
+for (const contexts of ['prompt', 'prompt-all'] as const) {
+  test(`with contexts of the prompt no budget leaves, and private generation sends no token: ${contexts}`, async ({ openTab, service, site, folder }) => {
+    const openHere = (): Promise<PemaPage> => openTab(service);
+    const found = await captureJob({ service, site, folder, contexts, head: 'int8', trainFile: 'train.jsonl', openTab: openHere });
+    expect(found).toMatchObject({ secrets: [], calls: [], sawAllPrompts: true, rows: contexts === 'prompt' ? 11 : found.promptTokens });
+    const { pema } = found;
+    const [pair = { input: '', target: '' }] = samplePairs('test', 1);
+    const { tokens } = (await ModelTexts.of(service.direct)).pair(pair).prompt;
+    // The preset's adapter attends over all the prompt's tokens where the memory holds them.
+    const start = { type: 'start', prompt: tokens, logits: { mode: 'none' }, ...(contexts === 'prompt' ? {} : { states: 'all' }) };
 
-  // Mixing at the first token needs nothing but the prompt's context either, and no distribution over
-  // the vocabulary is so unsure as the last one asks.
-  for (const [asking, mixed, kind] of [[{ consult: 0 }, 0, 'prompts'], [{ consult: 1 }, 1, 'prompts'], [{ consultAbove: 20 }, 0, 'generation']] as const) {
-    const earlier = service.proxy.recordings.length;
-    const { plm, mixture, lambdas } = await pema.generate(pair.input, { maxTokens: 12, schedule: 'constant', lambdaMax: 0.5, ...asking });
-    expect(plm).toBe('');
-    expect(mixture).toBeTruthy();
-    expect(lambdas.length).toBeGreaterThan(2);
-    expect(lambdas.every((lambda, step) => lambda === (step < mixed ? 0.5 : 1))).toBe(true);
+    // Mixing at the first token needs nothing but the prompt's context either, and no distribution over
+    // the vocabulary is so unsure as the last one asks.
+    for (const [asking, mixed, kind] of [[{ consult: 0 }, 0, 'prompts'], [{ consult: 1 }, 1, 'prompts'], [{ consultAbove: 20 }, 0, 'generation']] as const) {
+      const earlier = service.proxy.recordings.length;
+      const { plm, mixture, lambdas } = await pema.generate(pair.input, { maxTokens: 12, schedule: 'constant', lambdaMax: 0.5, ...asking });
+      expect(plm).toBe('');
+      expect(mixture).toBeTruthy();
+      expect(lambdas.length).toBeGreaterThan(2);
+      expect(lambdas.every((lambda, step) => lambda === (step < mixed ? 0.5 : 1))).toBe(true);
 
-    const { exchanges, problems } = understand(service.proxy.recordings.slice(earlier), 'service');
-    expect(problems).toEqual([]);
-    expect(exchanges.map(({ request }) => request.target)).toEqual(['/v1/generate']);
-    const spoken = exchanges.flatMap(({ messages }) => messages).filter(({ kind }) => kind !== 'close');
-    expect(spoken.map(({ payload }) => JSON.parse(payload.toString('utf8')) as unknown)).toEqual([start]);
+      const { exchanges, problems } = understand(service.proxy.recordings.slice(earlier), 'service');
+      expect(problems).toEqual([]);
+      expect(exchanges.map(({ request }) => request.target)).toEqual(['/v1/generate']);
+      const spoken = exchanges.flatMap(({ messages }) => messages).filter(({ kind }) => kind !== 'close');
+      expect(spoken.map(({ payload }) => JSON.parse(payload.toString('utf8')) as unknown)).toEqual([start]);
 
-    const row = (await pema.ledger()).at(-1);
-    expect(row).toMatchObject({ kind, carried: `prompts: 1, of ${tokens.length} tokens; generated tokens: 0` });
-    expect(row?.sent).toBe(JSON.stringify(start).length);
-  }
-});
+      const row = (await pema.ledger()).at(-1);
+      expect(row).toMatchObject({ kind, carried: `prompts: 1, of ${tokens.length} tokens; generated tokens: 0` });
+      expect(row?.sent).toBe(JSON.stringify(start).length);
+    }
+  });
+}
 
 const LEAKS = [
   { kind: 'text-in-query', secret: /^the word .*GET \/healthz/, call: /healthz\?q=.*not a call/ },

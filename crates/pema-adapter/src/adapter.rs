@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 use pema_core::id::ContentHash;
 use pema_core::schedule::log_softmax;
 
+use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::encoder::Encoder;
 use crate::recall::RecallContext;
@@ -34,18 +35,18 @@ pub struct AdapterOrigin {
 
 impl Adapter {
     /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits), of an
-    /// adapter without the text so far. [`Mixer`](crate::Mixer) serves every adapter.
+    /// adapter that looks back at nothing. [`Mixer`](crate::Mixer) serves every adapter.
     ///
     /// # Panics
     ///
     /// If `h` is of another width than `A`.
     pub fn h_pd(&self, h: Tensor<2>) -> Tensor<2> {
-        self.up(self.z(h, None))
+        self.up(self.z(h, None, None))
     }
 
-    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]` and the text so far.
-    pub(crate) fn z(&self, h_seen: Tensor<2>, recall: Option<&RecallContext>) -> Tensor<2> {
-        Encoder::of(&self.origin.config).z(&self.weights, h_seen, recall)
+    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`, the text so far and the prompt.
+    pub(crate) fn z(&self, h_seen: Tensor<2>, recall: Option<&RecallContext>, attend: Option<&AttendContext>) -> Tensor<2> {
+        Encoder::of(&self.origin.config).z(&self.weights, h_seen, recall, attend)
     }
 
     /// `h_pd = z B_pd`: `[n, r] -> [n, d]`.

@@ -44,6 +44,9 @@ pub struct AdapterConfig {
     pub recall: bool,
     /// Whether the adapter may copy tokens of the prompt. Default false, as the paper.
     pub copy: bool,
+    /// Whether the adapter attends over the hidden states of all the prompt's tokens. Needs
+    /// [`Contexts::PromptAll`]. Default false, as the paper.
+    pub attend: bool,
     /// What phase 2's softmax is over. Default every token, as the paper.
     pub vocabulary: Vocabulary,
     /// The contexts that the adapter learns from and must be given: those of its memory. Default
@@ -73,6 +76,7 @@ impl Default for AdapterConfig {
             activation: Activation::Linear,
             recall: false,
             copy: false,
+            attend: false,
             vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
             pairing: Pairing::Position,
@@ -122,6 +126,9 @@ impl AdapterConfig {
         if self.pairing == Pairing::Alignment && self.contexts != Contexts::Steps {
             return Err(ConfigError::NothingToAlign);
         }
+        if self.attend && self.contexts != Contexts::PromptAll {
+            return Err(ConfigError::NothingToAttend);
+        }
         for (name, value) in [("alpha", self.alpha), ("lr", self.lr)] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(ConfigError::NotPositive { name, value });
@@ -151,6 +158,9 @@ pub enum ConfigError {
     /// Alignment of contexts that are the same at every token.
     #[error("pairing by alignment needs contexts of steps: those of the prompt alone follow no words")]
     NothingToAlign,
+    /// Attention over hidden states that the memory does not hold.
+    #[error("attend is for contexts of all the prompt's tokens: extract a memory of these (prompt-all), or leave attend out")]
+    NothingToAttend,
     /// A factor that is not a positive number.
     #[error("{name} is {value}; it must be a positive number")]
     NotPositive {

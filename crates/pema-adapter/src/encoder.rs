@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, activation::silu};
 use serde::{Deserialize, Serialize};
 
+use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::recall::RecallContext;
 use crate::train::{Extra, Weights};
@@ -33,11 +34,21 @@ impl Encoder {
         Self { scale: config.scale(), activation: config.activation }
     }
 
-    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`.
-    pub(crate) fn z(self, weights: &Weights, h_seen: Tensor<2>, recall: Option<&RecallContext>) -> Tensor<2> {
+    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`, and of what may be looked back at: the text so far
+    /// first, then, from what that gave, the prompt, as in a decoder.
+    pub(crate) fn z(
+        self,
+        weights: &Weights,
+        h_seen: Tensor<2>,
+        recall: Option<&RecallContext>,
+        attend: Option<&AttendContext>,
+    ) -> Tensor<2> {
         let mut z = h_seen.matmul(weights.a.clone()).mul_scalar(self.scale);
         if let (Some(recall), Some(matrix)) = (recall, weights.extras.get(&Extra::Recall)) {
             z = z.clone() + recall.recalled(matrix, z);
+        }
+        if let (Some(attend), Some(matrix)) = (attend, weights.extras.get(&Extra::Attend)) {
+            z = z.clone() + attend.attended(matrix, z);
         }
         match self.activation {
             Activation::Linear => z,

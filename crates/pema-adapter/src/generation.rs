@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use pema_core::id::TokenId;
 use pema_core::sampling::{Chooser, repeats};
 use pema_core::schedule::{GradualUnrolling, Mix};
+use pema_core::wire::PromptStates;
 use pema_core::wire::frame::StepFrame;
 
 use crate::mixture::{Hidden, Mixer, NotPrivate, Picked};
@@ -16,8 +17,9 @@ pub trait ContextStream {
     /// What can go wrong.
     type Error: From<ReadError> + From<NotPrivate>;
 
-    /// Begins a sequence with a prompt; the frame holds `f(prompt)`.
-    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, Self::Error>;
+    /// Begins a sequence with a prompt; the frame holds `f(prompt)`, and the hidden states of the
+    /// prompt's other tokens if `states` asks for all. A frame that holds others is an error of the stream.
+    async fn start(&mut self, prompt: &[TokenId], states: PromptStates) -> Result<StepFrame, Self::Error>;
 
     /// Appends a token; the frame holds `f` of the longer sequence.
     async fn push(&mut self, token: TokenId) -> Result<StepFrame, Self::Error>;
@@ -129,13 +131,15 @@ pub async fn generate<S: ContextStream>(
         return Ok(());
     }
     let mut written = Vec::with_capacity(max_tokens);
-    let first = stream.start(prompt).await?;
-    let mut current = first.h.clone();
+    let plm_alone = unrolling.is_none() && private.is_none();
+    let first = stream.start(prompt, if plm_alone { PromptStates::Last } else { mixer.prompt_states() }).await?;
+    let h_prompt = first.prompt_states();
+    let mut current = first.h;
     let mut told = 0;
     for step in 0..max_tokens {
         let (choice, ruled_out) = (chooser.choice(), repeats(&written, no_repeat));
         let alone = match private.filter(|_| !consult.at(step)) {
-            Some(private) => Some(private.choose(&first.h, prompt, &written, choice, &ruled_out).await?),
+            Some(private) => Some(private.choose(&h_prompt, prompt, &written, choice, &ruled_out).await?),
             None => None,
         };
         let (mix, picked) = match alone.filter(|alone| consult.spares(alone)) {
@@ -149,7 +153,7 @@ pub async fn generate<S: ContextStream>(
                 }
                 told = written.len();
                 let mix = unrolling.as_ref().map_or(Mix::PLM, |unrolling| unrolling.mix(step));
-                let hidden = Hidden { prompt: &first.h, current: &current };
+                let hidden = Hidden { prompt: &h_prompt, current: &current };
                 (mix, mixer.choose(hidden, prompt, &written, mix, choice, &ruled_out).await?)
             }
         };

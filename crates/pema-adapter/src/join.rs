@@ -1,5 +1,5 @@
-//! Shards become a [`Memory`]: rows that meet a target token are kept, each once, and their pairs are
-//! put on the side of their prompt.
+//! Shards become a [`Memory`]: rows that meet a target token are kept, each once, and so are all of a
+//! prompt's that has one for each of its tokens; pairs are put on the side of their prompt.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl<'t> MemoryBuilder<'t> {
     /// validation.
     pub fn new(pairs: &'t Prepared, contexts: Contexts, d: usize, validation_from: u32) -> Self {
         Self {
-            joiner: Joiner::new(&pairs.targets, contexts),
+            joiner: Joiner::new(&pairs.targets, &pairs.prompts, contexts),
             prompts: &pairs.prompts,
             contexts,
             d,
@@ -72,23 +72,26 @@ impl<'t> MemoryBuilder<'t> {
     pub fn add(&mut self, index: u32, shard: &Shard) -> Result<(), AlignError> {
         let joined = self.joiner.add(index, &shard.prompt, &shard.step)?;
         let first = self.h.len() / self.d;
-        if let Some(runs) = &mut self.runs {
+        let keeps_all = self.runs.is_some() || self.contexts == Contexts::PromptAll;
+        if keeps_all {
             self.h.extend_from_slice(&shard.h);
+        }
+        if let Some(runs) = &mut self.runs {
             for (row, (&prompt, &word)) in (first..).zip(shard.prompt.iter().zip(&shard.token)) {
                 runs[prompt as usize].push(row as u32, word);
             }
         }
         for (row, prompt) in joined.rows.iter().zip(&joined.prompt) {
-            if self.runs.is_none() && self.last != Some(*row) {
+            if !keeps_all && self.last != Some(*row) {
                 self.h.extend_from_slice(shard.row(row.row as usize));
                 self.last = Some(*row);
             }
             let is_validation = *prompt >= self.validation_from;
             let side = if is_validation { &mut self.valid } else { &mut self.train };
             side.push(self.row_of.len());
-            self.row_of.push(match self.runs {
-                Some(_) => first as u32 + row.row,
-                None => (self.h.len() / self.d - 1) as u32,
+            self.row_of.push(match keeps_all {
+                true => first as u32 + row.row,
+                false => (self.h.len() / self.d - 1) as u32,
             });
         }
         self.y.extend(joined.y);

@@ -29,6 +29,7 @@
 
 mod adapter;
 mod alignment;
+mod attend;
 pub mod bench;
 mod checkpoint;
 mod config;
@@ -51,6 +52,7 @@ mod train;
 mod vocabulary;
 
 pub use adapter::{Adapter, AdapterOrigin};
+pub use attend::AttendContext;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{AdapterConfig, ConfigError};
 pub use copying::{CopyBatch, CopyContext};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::f16;
@@ -99,8 +100,9 @@ impl<T: Copy + Into<f32>> Rows for HostRows<T> {
 
 /// `E = {(h_i, y_i)}`, divided into pairs to learn from and pairs to validate on.
 ///
-/// `h_i` is `f(c_i)`, a row for each pair, or `f(prompt)`, one row for all pairs of a prompt. Every
-/// loss is a mean over pairs, that of reconstruction too, so a row counts as often as it is met.
+/// `h_i` is `f(c_i)`, a row for each pair, or `f(prompt)`, one row for all pairs of a prompt, with or
+/// without the rows of the prompt's other tokens before it. Every loss is a mean over pairs, that of
+/// reconstruction too, so a row counts as often as it is met.
 #[derive(Clone)]
 pub struct Memory<R> {
     rows: R,
@@ -228,6 +230,13 @@ impl<R: Rows> Memory<R> {
     pub(crate) fn prompt(&self, index: usize) -> &[TokenId] {
         let prompt = self.prompts.of.get(index).and_then(|&prompt| self.prompts.tokens.get(prompt as usize));
         prompt.map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows of pair `index`'s prompt, one for each of its tokens. Of a memory of
+    /// [`Contexts::PromptAll`].
+    pub(crate) fn prompt_rows(&self, index: usize) -> Range<usize> {
+        let end = self.row_of[index] as usize + 1;
+        end - self.prompt(index).len()..end
     }
 
     /// The tokens of pair `index`'s target before `y[index]`.

@@ -6,8 +6,10 @@ use pema_core::align::Contexts;
 use pema_core::id::TokenId;
 use pema_core::sampling::{Choice, rule_out};
 use pema_core::schedule::{Mix, log_softmax};
+use pema_core::wire::PromptStates;
 
 use crate::adapter::Adapter;
+use crate::attend::AttendContext;
 use crate::copying::CopyContext;
 use crate::head::Head;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
@@ -42,12 +44,13 @@ pub struct Picked {
     pub entropy: f32,
 }
 
-/// Hidden states `[d]` of one step of a text.
+/// Hidden states of one step of a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Hidden<'a> {
-    /// `f(prompt)`.
+    /// Of the prompt: `f(prompt)` `[d]`, or those of all its tokens, `[p, d]`, of which it is the last. See
+    /// [`Mixer::prompt_states`].
     pub prompt: &'a [f16],
-    /// `f` of the prompt and the text so far.
+    /// `f` of the prompt and the text so far, `[d]`.
     pub current: &'a [f16],
 }
 
@@ -74,15 +77,28 @@ impl Mixer {
         self.adapter.is_some()
     }
 
-    /// The adapter alone, which needs nothing of the PLM but `f(prompt)`.
+    /// The adapter alone, which needs nothing of the PLM but the prompt's hidden states.
     ///
     /// # Errors
     /// [`NotPrivate`] when there is no adapter, or one that needs more.
     pub fn private(&self) -> Result<PrivateMixer<'_>, NotPrivate> {
         match &self.adapter {
             None => Err(NotPrivate::NoAdapter),
-            Some(adapter) if adapter.origin().config.contexts != Contexts::Prompt => Err(NotPrivate::OfSteps),
+            Some(adapter) if adapter.origin().config.contexts == Contexts::Steps => Err(NotPrivate::OfSteps),
             Some(adapter) => Ok(PrivateMixer { mixer: self, adapter }),
+        }
+    }
+
+    /// The contexts that the adapter is given, if there is one.
+    pub fn contexts(&self) -> Option<Contexts> {
+        self.adapter.as_ref().map(|adapter| adapter.origin().config.contexts)
+    }
+
+    /// Which of the prompt's hidden states the adapter needs.
+    pub fn prompt_states(&self) -> PromptStates {
+        match &self.adapter {
+            Some(adapter) if adapter.origin().config.attend => PromptStates::All,
+            _ => PromptStates::Last,
         }
     }
 
@@ -122,21 +138,27 @@ impl Mixer {
     fn step<'a>(&'a self, hidden: Hidden<'a>, prompt: &'a [TokenId], written: &'a [TokenId], mix: Mix) -> Step<'a> {
         let pema = self.adapter.as_ref().filter(|_| mix.lambda > 0.0).map(|adapter| match adapter.origin().config.contexts {
             Contexts::Steps => (adapter, hidden.current),
-            Contexts::Prompt => (adapter, hidden.prompt),
+            Contexts::Prompt | Contexts::PromptAll => (adapter, hidden.prompt),
         });
         let mix = if pema.is_some() { mix } else { Mix::PLM };
         Step { mixer: self, plm: Some(hidden.current), pema, prompt, written, mix }
     }
 
-    /// What the adapter makes of `h` `[1, d]` and the text so far.
-    fn adapted(&self, adapter: &Adapter, h: Tensor<2>, prompt: &[TokenId], written: &[TokenId]) -> Adapted {
-        let (config, weights) = (&adapter.origin().config, &adapter.weights);
+    /// What the adapter makes of the hidden states `[rows, d]`, of which the last is `h`, and the text so
+    /// far.
+    fn adapted(&self, adapter: &Adapter, states: &[f16], prompt: &[TokenId], written: &[TokenId]) -> Adapted {
+        let (config, weights, d) = (&adapter.origin().config, &adapter.weights, adapter.d());
         // Uploads, which go before all work.
+        let h = self.upload(states.rchunks_exact(d).next().unwrap_or(states));
+        let attend = config.attend.then(|| {
+            let values = states.iter().map(|x| x.to_f32()).collect();
+            AttendContext::new(values, d, &[states.len() / d], &[0], &self.device)
+        });
         let recall = config.recall.then(|| RecallContext::new(&self.head, &[written]));
         let copying = weights.extras.get(&Extra::Copy);
         let copying = copying.map(|matrix| (matrix, CopyContext::new(&self.head, &[(prompt, written)])));
         let h_seen = with_prefix(h, &self.head, config.prefix, |_| written);
-        let z = adapter.z(h_seen, recall.as_ref());
+        let z = adapter.z(h_seen, recall.as_ref(), attend.as_ref());
         let copying = copying.map(|(matrix, context)| context.log_weights(matrix, z.clone()));
         Adapted { h_pd: adapter.up(z), copying }
     }
@@ -153,7 +175,7 @@ struct Step<'a> {
     mixer: &'a Mixer,
     /// `f` of the prompt and the text so far, where the PLM is asked.
     plm: Option<&'a [f16]>,
-    /// The adapter and what it is given, where it has weight. Never neither.
+    /// The adapter and the hidden states that it is given, where it has weight. Never neither.
     pema: Option<(&'a Adapter, &'a [f16])>,
     prompt: &'a [TokenId],
     written: &'a [TokenId],
@@ -165,10 +187,7 @@ impl Step<'_> {
     /// once; and the weights of copying, if the adapter copies.
     fn rows(&self) -> (Tensor<2>, Option<Tensor<2>>) {
         let plm = self.plm.map(|h| self.mixer.upload(h));
-        let adapted = self.pema.map(|(adapter, h)| {
-            let h = self.mixer.upload(h);
-            self.mixer.adapted(adapter, h, self.prompt, self.written)
-        });
+        let adapted = self.pema.map(|(adapter, states)| self.mixer.adapted(adapter, states, self.prompt, self.written));
         let (pema, copying) = adapted.map_or((None, None), |adapted| (Some(adapted.h_pd), adapted.copying));
         (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), copying)
     }
@@ -224,7 +243,7 @@ struct Adapted {
     copying: Option<Tensor<2>>,
 }
 
-/// An adapter that writes from `f(prompt)` alone.
+/// An adapter that writes from the prompt's hidden states alone.
 #[derive(Clone, Copy, Debug)]
 pub struct PrivateMixer<'a> {
     mixer: &'a Mixer,
@@ -233,8 +252,8 @@ pub struct PrivateMixer<'a> {
 
 impl PrivateMixer<'_> {
     /// Chooses the next token, not one of `ruled_out`, which rises, from the adapter's distribution after
-    /// a prompt, not empty, with the hidden state `h_prompt` `[d]`, and the text `written` so far, whose
-    /// tokens are less than `v`.
+    /// a prompt, not empty, with the hidden states `h_prompt` as in [`Hidden::prompt`], and the text
+    /// `written` so far, whose tokens are less than `v`.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.

@@ -10,14 +10,15 @@
 use std::ops::{ControlFlow, Range};
 
 use half::f16;
+use pema_core::align::Contexts;
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::overlap::Told;
 use pema_core::prepare::Prepared;
 use pema_core::sampling::{argmax, repeats, rule_out};
 use pema_core::schedule::{GradualUnrolling, Schedule, ScheduleError};
-use pema_core::wire::PromptSpec;
 use pema_core::wire::frame::{FrameLogits, StepFrame};
+use pema_core::wire::{PromptSpec, PromptStates};
 
 use crate::generation::ContextStream;
 use crate::mixture::{Hidden, Mixer, NotPrivate};
@@ -61,7 +62,8 @@ impl Regeneration<'_> {
     /// to `told` what would be sent: all tokens but the last.
     ///
     /// # Errors
-    /// [`RehearsalError`] when the pairs have no such prompt or the device fails.
+    /// [`RehearsalError`] when the pairs have no such prompt, or the adapter needs the states of all its
+    /// tokens and these rows are others, or when the device fails.
     pub async fn rehearse(
         &self,
         who: Who,
@@ -75,13 +77,25 @@ impl Regeneration<'_> {
             Who::Adapter => GradualUnrolling::new(Schedule::Constant, 1.0, mixed.source_len())?,
             Who::Mixture => mixed,
         };
-        let mut stored = StoredContexts { shard, rows, step: 0 };
+        let mut stored = self.stored(prompt, shard, rows)?;
         let hear = |text: &[TokenId]| {
             told.hear(prompt, text);
             ControlFlow::Continue(())
         };
         self.write(&mut stored, prompt, unrolling, hear).await?;
         Ok(())
+    }
+
+    /// A prompt's stored contexts as the adapter is to meet them.
+    fn stored<'s>(&self, prompt: u32, shard: &'s Shard, rows: Range<usize>) -> Result<StoredContexts<'s>, RehearsalError> {
+        let first = match self.mixer.contexts() {
+            Some(Contexts::PromptAll) => {
+                let tokens = self.pairs.prompts.get(prompt as usize).map(|prompt| prompt.tokens.len());
+                rows.end.checked_sub(1).filter(|_| tokens == Some(rows.len())).ok_or(RehearsalError::OtherPairs)?
+            }
+            Some(Contexts::Steps | Contexts::Prompt) | None => rows.start,
+        };
+        Ok(StoredContexts { shard, earlier: rows.start..first, rows: first..rows.end, step: 0 })
     }
 
     /// Writes after a prompt of the pairs with the PLM, whose owner learns all tokens but the last,
@@ -114,11 +128,12 @@ impl Regeneration<'_> {
     ) -> Result<Option<Rewritten>, S::Error> {
         let PromptSpec { tokens: prompt, steps } = &self.pairs.prompts[prompt as usize];
         let Rewritten { mut h, mut tokens } = Rewritten::default();
-        let first = stream.start(prompt).await?.h;
-        let mut current = first.clone();
+        let first = stream.start(prompt, self.mixer.prompt_states()).await?;
+        let h_prompt = first.prompt_states();
+        let mut current = first.h;
         loop {
             h.extend_from_slice(&current);
-            let hidden = Hidden { prompt: &first, current: &current };
+            let hidden = Hidden { prompt: &h_prompt, current: &current };
             let next = self.mixer.distributions(hidden, prompt, &tokens, unrolling.mix(tokens.len())).await?;
             let token = self.choose(next.mixture, &tokens);
             tokens.push(token);
@@ -143,6 +158,8 @@ impl Regeneration<'_> {
 /// last one stays.
 struct StoredContexts<'s> {
     shard: &'s Shard,
+    /// Of the prompt's tokens before its last, where there are all.
+    earlier: Range<usize>,
     /// Of the prompt, at least one.
     rows: Range<usize>,
     step: usize,
@@ -152,16 +169,17 @@ impl StoredContexts<'_> {
     fn frame(&self) -> StepFrame {
         let row = (self.rows.start + self.step).min(self.rows.end - 1);
         let h = self.shard.row(row).to_vec();
-        StepFrame { step: self.step as u32, greedy: self.shard.token[row], h, logits: FrameLogits::None }
+        StepFrame { step: self.step as u32, greedy: self.shard.token[row], h, earlier: Vec::new(), logits: FrameLogits::None }
     }
 }
 
 impl ContextStream for StoredContexts<'_> {
     type Error = RehearsalError;
 
-    async fn start(&mut self, _prompt: &[TokenId]) -> Result<StepFrame, RehearsalError> {
+    async fn start(&mut self, _prompt: &[TokenId], _states: PromptStates) -> Result<StepFrame, RehearsalError> {
         self.step = 0;
-        Ok(self.frame())
+        let earlier = self.earlier.clone().flat_map(|row| self.shard.row(row)).copied().collect();
+        Ok(StepFrame { earlier, ..self.frame() })
     }
 
     async fn push(&mut self, _token: TokenId) -> Result<StepFrame, RehearsalError> {
@@ -174,7 +192,7 @@ impl ContextStream for StoredContexts<'_> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RehearsalError {
     /// The shard has prompts that the pairs have not.
-    #[error("the memory was extracted for other pairs")]
+    #[error("the memory was extracted for other pairs or with other contexts: extract it again")]
     OtherPairs,
     /// A weight that is none.
     #[error(transparent)]

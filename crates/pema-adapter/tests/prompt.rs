@@ -20,8 +20,8 @@ use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
 use pema_core::sampling::Chooser;
 use pema_core::schedule::{GradualUnrolling, Schedule};
-use pema_core::wire::PromptSpec;
 use pema_core::wire::frame::{FrameLogits, StepFrame};
+use pema_core::wire::{PromptSpec, PromptStates};
 
 const V: usize = 12;
 const D: usize = 8;
@@ -180,14 +180,15 @@ impl Owner {
     }
 
     fn frame(&self, h: Vec<f16>) -> StepFrame {
-        StepFrame { step: self.told.len() as u32, greedy: EOS, h, logits: FrameLogits::None }
+        StepFrame { step: self.told.len() as u32, greedy: EOS, h, earlier: Vec::new(), logits: FrameLogits::None }
     }
 }
 
 impl ContextStream for Owner {
     type Error = Failure;
 
-    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, Failure> {
+    async fn start(&mut self, prompt: &[TokenId], states: PromptStates) -> Result<StepFrame, Failure> {
+        assert_eq!(states, PromptStates::Last);
         self.told.extend(prompt);
         Ok(self.frame(self.h.clone()))
     }

@@ -18,8 +18,8 @@ use pema_core::memory::{Shard, ShardBuilder};
 use pema_core::overlap::Told;
 use pema_core::prepare::Prepared;
 use pema_core::schedule::{GradualUnrolling, Schedule};
-use pema_core::wire::PromptSpec;
 use pema_core::wire::frame::{FrameLogits, StepFrame};
+use pema_core::wire::{PromptSpec, PromptStates};
 
 const V: usize = 12;
 const D: usize = 8;
@@ -117,14 +117,14 @@ impl Owner {
         // Its last entry tells how much was said.
         let mut h = row(self.pair);
         h[D - 1] = f16::from_f32(self.told.len() as f32);
-        StepFrame { step: self.told.len() as u32, greedy: EOS, h, logits: FrameLogits::None }
+        StepFrame { step: self.told.len() as u32, greedy: EOS, h, earlier: Vec::new(), logits: FrameLogits::None }
     }
 }
 
 impl ContextStream for Owner {
     type Error = Failure;
 
-    async fn start(&mut self, _prompt: &[TokenId]) -> Result<StepFrame, Failure> {
+    async fn start(&mut self, _prompt: &[TokenId], _states: PromptStates) -> Result<StepFrame, Failure> {
         self.told.clear();
         Ok(self.frame())
     }

@@ -14,10 +14,10 @@ use pema_core::{
     id::{ContentHash, TokenId},
     wire::{
         ClientMessage, CreateMemory, GENERATE_SUBPROTOCOL, KEY_SUBPROTOCOL_PREFIX, LogitsMode, MemoryManifest, MemoryState,
-        ModelCard, Problem, ShardEntry, WIRE_VERSION, frame::StepFrame,
+        ModelCard, Problem, PromptStates, ShardEntry, WIRE_VERSION, frame::StepFrame,
     },
 };
-use tungstenite::{Message, WebSocket, client::IntoClientRequest, stream::MaybeTlsStream};
+use tungstenite::{Message, WebSocket, client::IntoClientRequest, protocol::WebSocketConfig, stream::MaybeTlsStream};
 use ureq::{
     Agent, Body,
     http::{Response, Uri},
@@ -48,20 +48,26 @@ pub struct Client {
     agent: Agent,
     base: String,
     key: Option<String>,
+    /// `d`.
+    hidden_size: usize,
+    /// Tokens of the longest prompt.
+    max_prompt_tokens: usize,
 }
 
 impl Client {
     /// Reads the model card and checks the wire version.
     pub fn connect(args: &ServiceArgs) -> Result<(Self, ModelCard)> {
         let agent = Agent::config_builder().http_status_as_error(false).build().into();
-        let client = Self { agent, base: args.service.trim_end_matches('/').to_owned(), key: args.key.clone() };
+        let base = args.service.trim_end_matches('/').to_owned();
+        let client = Self { agent, base, key: args.key.clone(), hidden_size: 0, max_prompt_tokens: 0 };
         let card: ModelCard = serde_json::from_slice(&client.get("/v1/model")?).context("this is not a Pema service")?;
         ensure!(
             card.wire_version == WIRE_VERSION,
             "the service speaks version {} and this program {WIRE_VERSION}",
             card.wire_version
         );
-        Ok((client, card))
+        let (hidden_size, max_prompt_tokens) = (card.hidden_size as usize, card.limits.max_prompt_tokens as usize);
+        Ok((Self { hidden_size, max_prompt_tokens, ..client }, card))
     }
 
     /// A file that must have this hash.
@@ -111,8 +117,12 @@ impl Client {
         let key = self.key.iter().map(|key| format!("{KEY_SUBPROTOCOL_PREFIX}{}", URL_SAFE_NO_PAD.encode(key)));
         let protocols: Vec<String> = std::iter::once(GENERATE_SUBPROTOCOL.to_owned()).chain(key).collect();
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocols.join(", ").parse()?);
-        let (socket, _) = tungstenite::connect(request).context("the service opens no generation stream")?;
-        Ok(Stream { socket })
+        // The library takes 16 MiB, which all states of a long prompt of a large model exceed.
+        let largest = FRAME_BYTES.saturating_add(self.hidden_size.saturating_mul(self.max_prompt_tokens).saturating_mul(2));
+        let config = WebSocketConfig::default().max_frame_size(Some(largest)).max_message_size(Some(largest));
+        let connected = tungstenite::client::connect_with_config(request, Some(config), REDIRECTIONS);
+        let (socket, _) = connected.context("the service opens no generation stream")?;
+        Ok(Stream { socket, hidden_size: self.hidden_size })
     }
 
     fn get(&self, path: &str) -> Result<Vec<u8>> {
@@ -139,9 +149,16 @@ fn answer(response: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>> {
     }
 }
 
+/// A generation frame without the prompt's states, generously; also that of a problem.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// How often the stream's address may change.
+const REDIRECTIONS: u8 = 3;
+
 /// An open generation stream.
 pub struct Stream {
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    hidden_size: usize,
 }
 
 /// Why a stream ended.
@@ -165,12 +182,17 @@ pub enum StreamError {
 }
 
 impl Stream {
-    fn exchange(&mut self, message: &ClientMessage) -> Result<StepFrame, StreamError> {
+    /// The answer to a message, which must have so many states of the prompt before its last.
+    fn exchange(&mut self, message: &ClientMessage, earlier: usize) -> Result<StepFrame, StreamError> {
         let text = serde_json::to_string(message).map_err(|error| StreamError::Refused(error.to_string()))?;
         self.socket.send(Message::text(text))?;
         loop {
             match self.socket.read()? {
-                Message::Binary(bytes) => return Ok(StepFrame::decode(&bytes)?),
+                Message::Binary(bytes) => {
+                    let frame = StepFrame::decode(&bytes)?;
+                    frame.check(self.hidden_size, earlier)?;
+                    return Ok(frame);
+                }
                 Message::Text(text) => {
                     let problem = serde_json::from_str::<Problem>(&text).map(|problem| problem.detail);
                     return Err(StreamError::Refused(problem.unwrap_or_else(|_| text.to_string())));
@@ -185,11 +207,12 @@ impl Stream {
 impl ContextStream for Stream {
     type Error = StreamError;
 
-    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, StreamError> {
-        self.exchange(&ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None })
+    async fn start(&mut self, prompt: &[TokenId], states: PromptStates) -> Result<StepFrame, StreamError> {
+        let start = ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None, states };
+        self.exchange(&start, states.earlier(prompt.len()))
     }
 
     async fn push(&mut self, token: TokenId) -> Result<StepFrame, StreamError> {
-        self.exchange(&ClientMessage::Token { token })
+        self.exchange(&ClientMessage::Token { token }, 0)
     }
 }

@@ -37,6 +37,19 @@ enum ContextsArg {
     Steps,
     /// Of the prompt alone: one row a pair, much faster, and no target's length is told.
     Prompt,
+    /// Of all the prompt's tokens: one row each, which an adapter may attend over. As fast, and tells the
+    /// same.
+    PromptAll,
+}
+
+impl From<ContextsArg> for Contexts {
+    fn from(contexts: ContextsArg) -> Self {
+        match contexts {
+            ContextsArg::Steps => Self::Steps,
+            ContextsArg::Prompt => Self::Prompt,
+            ContextsArg::PromptAll => Self::PromptAll,
+        }
+    }
 }
 
 /// See [`HeadForm`].
@@ -60,11 +73,9 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = client.artifact("/v1/tokenizer.json", &card.tokenizer.sha256)?;
     let folder = Folder::create(&args.out, card, &head, &tokenizer)?;
     let (prepared, _) = args.pairs.prepare(&folder)?;
-    let contexts = match args.contexts {
-        ContextsArg::Steps => Contexts::Steps,
-        ContextsArg::Prompt => Contexts::Prompt,
-    };
+    let contexts = args.contexts.into();
     let request = prepared.request(contexts, &folder.card)?;
+    eprintln!("{} rows to be asked for, about {} bytes", prepared.rows(contexts), prepared.bytes(contexts, &folder.card));
     let began = Instant::now();
     let manifest = client.memory(&request, &folder.card.model, |entry, bytes| folder.put_shard(entry, &bytes))?;
     folder.put_manifest(&manifest)?;

@@ -76,7 +76,7 @@ impl Folder {
 
     /// What the memory's rows are.
     pub fn contexts(&self) -> Result<Contexts> {
-        Ok(Contexts::of(self.manifest()?.memory.kind)?)
+        Ok(Contexts::of(self.manifest()?.memory.kind))
     }
 
     /// How often its contexts were made: 1 for the model's own.

@@ -36,7 +36,7 @@ pub struct MixtureArgs {
     #[command(flatten)]
     bounds: TextArgs,
     /// Ask the model for the prompt's context and tell it nothing of what is generated: the adapter
-    /// writes alone. It must have been trained on contexts of the prompt alone.
+    /// writes alone. It must have been trained on contexts of the prompt, alone or of all its tokens.
     #[arg(long, conflicts_with = "consult")]
     private: bool,
     /// Ask the model at the first so many tokens alone, which tells it all of these but the last.

@@ -105,7 +105,7 @@ impl Args {
 fn estimate(regeneration: &Regeneration<'_>, folder: &Folder, contexts: Contexts) -> Result<f64> {
     let writers: &[(Who, &str)] = match contexts {
         Contexts::Steps => &[(Who::Adapter, "the adapter alone"), (Who::Mixture, "the mixture")],
-        Contexts::Prompt => &[(Who::Adapter, "the adapter alone")],
+        Contexts::Prompt | Contexts::PromptAll => &[(Who::Adapter, "the adapter alone")],
     };
     let mut largest = 0.0_f64;
     for (who, name) in writers {

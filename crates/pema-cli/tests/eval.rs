@@ -238,6 +238,51 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
 }
 
 #[test]
+fn contexts_of_all_the_prompts_tokens_go_all_the_way_to_private_generation() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("service"));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (test, train, out) = (sample("test"), sample("train"), path("out"));
+    let pairs = ["--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let at_service = ["--service", &service.url];
+    let extract = |contexts: &str| {
+        let memory = path(contexts);
+        let said = pema(&[&["extract", "--out", &memory, "--contexts", contexts][..], &at_service, &pairs].concat()).unwrap();
+        (memory, said.split(' ').next().unwrap().parse::<usize>().unwrap())
+    };
+    let ((memory, rows), (of_prompts, prompts)) = (extract("prompt-all"), extract("prompt"));
+    assert!(prompts == 8 && rows > 10 * prompts, "{rows} rows");
+
+    let settings = SETTINGS.replacen('{', r#"{"attend": true, "prefix": 1, "#, 1);
+    let file = path("adapter");
+    let learn =
+        |memory: &str| pema(&[&["train", "--from", memory, "--settings", &settings, "--out", &file][..], &pairs].concat());
+    let refused = learn(&of_prompts).unwrap_err();
+    assert!(refused.contains("extract a memory of these (prompt-all)"), "{refused}");
+    learn(&memory).unwrap();
+    let generate = ["generate", "gotta run", "--from", &memory, "--adapter", &file, "--max-tokens", "4", "--template", TEMPLATE];
+    for how in [&[][..], &["--private"]] {
+        let said = pema(&[&generate[..], &at_service, how].concat()).unwrap();
+        assert!(said.contains("mixture:") && said.contains("PLM:") == how.is_empty(), "{said}");
+    }
+
+    let how = ["--test", &test, "--test-limit", "2", "--settings", SETTINGS, "--out", &out, "--methods", "plm,knn,attend"];
+    let measure = |memory: &str| {
+        pema(&[&["eval", "--from", memory][..], &how, &at_service, &pairs].concat()).unwrap();
+        report(Path::new(&out))
+    };
+    let all = measure(&memory);
+    assert_eq!((all["contexts"].as_str(), all["memory_rows"].as_u64()), (Some("prompt-all"), Some(rows as u64)));
+    assert_eq!((all["rows"].as_array().unwrap().len(), all["left_out"].as_array().unwrap().len()), (2 + 4, 0));
+    assert_eq!(all["rows"][2]["settings"]["attend"], true);
+    let markdown = std::fs::read_to_string(Path::new(&out).join("report.md")).unwrap();
+    assert!(markdown.contains("contexts of all the prompt's tokens"), "{markdown}");
+    let without = measure(&of_prompts);
+    assert_eq!(without["rows"].as_array().unwrap().len(), 2);
+    assert!(without["left_out"][0].as_str().unwrap().contains("--contexts prompt-all"), "{without}");
+}
+
+#[test]
 fn a_second_round_is_estimated_before_anything_is_sent_and_keeps_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

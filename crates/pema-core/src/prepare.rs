@@ -6,6 +6,7 @@ use crate::{
     align::{AlignError, Contexts, Targets, step_budget},
     data::{Pair, Template},
     id::TokenId,
+    memory::row_bytes,
     text::{TextError, Tokenizer},
     wire::{CreateMemory, MemoryKind, ModelCard, PromptSpec},
 };
@@ -117,16 +118,22 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Rows that the service will be asked for: step budgets added up, or one a prompt.
+    /// Rows that the service will be asked for: step budgets added up, one a prompt, or the prompts' tokens.
     pub fn rows(&self, contexts: Contexts) -> u64 {
         match contexts {
             Contexts::Steps => self.prompts.iter().map(|prompt| u64::from(prompt.steps)).sum(),
             Contexts::Prompt => self.prompts.len() as u64,
+            Contexts::PromptAll => self.prompts.iter().map(|prompt| prompt.tokens.len() as u64).sum(),
         }
     }
 
-    /// The request for the memory of these prompts. With [`Contexts::Prompt`] it tells no step
-    /// budget: nothing of the targets but their number.
+    /// About how many bytes a memory of them takes, for a model of this card.
+    pub fn bytes(&self, contexts: Contexts, card: &ModelCard) -> u64 {
+        self.rows(contexts).saturating_mul(row_bytes(card.hidden_size as usize) as u64)
+    }
+
+    /// The request for the memory of these prompts. With [`Contexts::Prompt`] and [`Contexts::PromptAll`]
+    /// it tells no step budget: nothing of the targets but their number.
     ///
     /// # Errors
     /// [`PrepareError::NotOffered`] when the service does not extract such contexts,
@@ -139,7 +146,7 @@ impl Prepared {
         self.check_amount(contexts, card)?;
         let steps = |prompt: &PromptSpec| match contexts {
             Contexts::Steps => prompt.steps,
-            Contexts::Prompt => 0,
+            Contexts::Prompt | Contexts::PromptAll => 0,
         };
         let prompts = self.prompts.iter().map(|prompt| PromptSpec { tokens: prompt.tokens.clone(), steps: steps(prompt) });
         Ok(CreateMemory { kind, prompts: prompts.collect() })
@@ -221,10 +228,12 @@ mod tests {
 
     #[test]
     fn a_request_for_contexts_of_the_prompt_alone_tells_no_budget() {
-        let request = three_pairs().request(Contexts::Prompt, &card(vec![MemoryKind::Prompt])).unwrap();
-        assert_eq!(request.kind, MemoryKind::Prompt);
-        let expected = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 0 });
-        assert_eq!(request.prompts, expected.collect::<Vec<_>>());
+        for contexts in [Contexts::Prompt, Contexts::PromptAll] {
+            let request = three_pairs().request(contexts, &card(vec![contexts.kind()])).unwrap();
+            assert_eq!(request.kind, contexts.kind());
+            let expected = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 0 });
+            assert_eq!(request.prompts, expected.collect::<Vec<_>>());
+        }
     }
 
     #[test]
@@ -234,8 +243,24 @@ mod tests {
         assert_eq!((pairs.rows(Contexts::Steps), pairs.rows(Contexts::Prompt)), (48, 3));
         assert!(pairs.request(Contexts::Prompt, &both).is_ok());
         assert!(matches!(pairs.request(Contexts::Steps, &both), Err(PrepareError::TooMany { rows: 48, .. })));
+        let refused = pairs.request(Contexts::PromptAll, &both);
+        assert!(matches!(refused, Err(PrepareError::NotOffered { kind: MemoryKind::PromptAll })));
         let refused = pairs.request(Contexts::Prompt, &card(vec![MemoryKind::Steps]));
         assert!(matches!(refused, Err(PrepareError::NotOffered { kind: MemoryKind::Prompt })));
+    }
+
+    #[test]
+    fn rows_of_all_the_prompts_tokens_are_counted() {
+        let prompt = |tokens: usize| PromptSpec { tokens: vec![TokenId(1); tokens], steps: 16 };
+        let card = card(vec![MemoryKind::PromptAll]);
+        for (lengths, rows) in [([20, 20], 40), ([20, 21], 41)] {
+            let prompts = lengths.map(prompt).to_vec();
+            let pairs = Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 2], EOS).unwrap() };
+            assert_eq!(pairs.rows(Contexts::PromptAll), rows);
+            let refused = pairs.request(Contexts::PromptAll, &card).err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), rows > 40);
+            assert!(refused.is_none_or(|refused| refused.contains("41 rows") && refused.contains("use fewer pairs")));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 use tokenizers::Tokenizer;
 
 use crate::engine::{Engine, EngineError, EngineInfo, Step, argmax};
@@ -161,7 +162,8 @@ pub fn head_agrees(engine: &dyn Engine, head: &Path, rules: &[LogitRule]) -> Res
 }
 
 fn probe_step(engine: &dyn Engine, text: &str) -> Result<Step, ProofError> {
-    let step = engine.open()?.start(probe_tokens(engine, text)).blocking_recv().map_err(|_| EngineError::Gone)?;
+    let step =
+        engine.open()?.start(probe_tokens(engine, text), PromptStates::Last).blocking_recv().map_err(|_| EngineError::Gone)?;
     Ok(step?)
 }
 

@@ -10,7 +10,7 @@ use pema_core::head::Int8Head;
 use pema_core::id::{ContentHash, TokenId};
 use pema_core::memory::Shard;
 use pema_core::wire::frame::FrameLogits;
-use pema_core::wire::{ClientMessage, LogitsMode, MemoryKind, MemoryManifest, MemoryState, ModelCard, PromptSpec};
+use pema_core::wire::{ClientMessage, LogitsMode, MemoryKind, MemoryManifest, MemoryState, ModelCard, PromptSpec, PromptStates};
 use pema_service::config::{ModelConfig, ServeConfig};
 use pema_service::model::{Model, ModelSource};
 use tokenizers::Tokenizer;
@@ -39,6 +39,19 @@ fn shard(service: &Service, manifest: &MemoryManifest) -> Shard {
 fn cosine(a: &[f16], b: &[f16]) -> f32 {
     let dot = |a: &[f16], b: &[f16]| a.iter().zip(b).map(|(a, b)| a.to_f32() * b.to_f32()).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// To within f16, whose numbers are 2^-11 apart, and the engine's own rounding in batches of other sizes.
+fn is_close(a: &[f16], b: &[f16]) -> bool {
+    let square = |x: f32| x * x;
+    let difference: f32 = a.iter().zip(b).map(|(a, b)| square(a.to_f32() - b.to_f32())).sum();
+    let size: f32 = b.iter().map(|x| square(x.to_f32())).sum();
+    a.len() == b.len() && difference.sqrt() <= 0.01 * size.sqrt()
+}
+
+/// A message that starts a sequence with `f(prompt)` alone.
+fn start(prompt: Vec<TokenId>, logits: LogitsMode) -> ClientMessage {
+    ClientMessage::Start { prompt, logits, states: PromptStates::Last }
 }
 
 fn argmax(logits: &[f32], without: &[TokenId]) -> TokenId {
@@ -83,8 +96,7 @@ fn extraction_and_generation_agree_with_each_other_and_with_the_head() {
 
     // Step by step, a session says the same; `greedy` of a session may end, a free run may not.
     let mut socket = service.socket(&format!("pema.v1, pema.key.{}", URL_SAFE_NO_PAD.encode(ALICE)), Some(ORIGIN)).unwrap();
-    let start = ClientMessage::Start { prompt: prompts[0].clone(), logits: LogitsMode::Full };
-    let mut frame = socket.say(&start).unwrap();
+    let mut frame = socket.say(&start(prompts[0].clone(), LogitsMode::Full)).unwrap();
     for t in 0..16 {
         let FrameLogits::Full(logits) = &frame.logits else { panic!("full logits") };
         assert_eq!(frame.step, t as u32);
@@ -104,7 +116,7 @@ fn extraction_and_generation_agree_with_each_other_and_with_the_head() {
         let bytes = &w_hd.data()[token.0 as usize * 1152..][..1152];
         bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect::<Vec<_>>()
     };
-    let top = ClientMessage::Start { prompt: prompts[1].clone(), logits: LogitsMode::TopK { k: 5 } };
+    let top = start(prompts[1].clone(), LogitsMode::TopK { k: 5 });
     let frame = socket.say(&top).unwrap();
     let FrameLogits::TopK(top) = &frame.logits else { panic!("top-k logits") };
     assert_eq!((top.len(), top[0].0), (5, frame.greedy));
@@ -112,8 +124,52 @@ fn extraction_and_generation_agree_with_each_other_and_with_the_head() {
         let product: f32 = row(token).iter().zip(&frame.h).map(|(w, h)| w.to_f32() * h.to_f32()).sum();
         assert!((product - logit).abs() < 0.3, "{token:?}: {product} and {logit}");
     }
-    let none = ClientMessage::Start { prompt: prompts[2].clone(), logits: LogitsMode::None };
+    let none = start(prompts[2].clone(), LogitsMode::None);
     assert_eq!(socket.say(&none).unwrap().logits, FrameLogits::None);
+}
+
+#[test]
+fn all_the_prompts_states_are_those_of_its_prefixes_in_a_memory_and_in_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(&config(dir.path()));
+    let prompts = prompts(&service);
+    let memory = |kind, prompts: &[Vec<TokenId>]| {
+        let spec = |tokens: &Vec<TokenId>| PromptSpec { tokens: tokens.clone(), steps: 0 };
+        shard(&service, &service.memory(kind, prompts.iter().map(spec).collect()))
+    };
+    let all = memory(MemoryKind::PromptAll, &prompts);
+    let last = memory(MemoryKind::Prompt, &prompts);
+    let rows: Vec<_> = all.prompt_rows().map(|(_, rows)| rows).collect();
+    assert_eq!(rows.iter().map(|rows| rows.len()).collect::<Vec<_>>(), prompts.iter().map(Vec::len).collect::<Vec<_>>());
+    for (i, rows) in rows.iter().enumerate() {
+        assert!(is_close(all.row(rows.end - 1), last.row(i)), "prompt {i}");
+        assert_eq!(all.token[rows.end - 1], last.token[i]);
+    }
+    let prefixes: Vec<Vec<TokenId>> = (1..=prompts[0].len()).map(|len| prompts[0][..len].to_vec()).collect();
+    let apart = memory(MemoryKind::Prompt, &prefixes);
+    rows[0].clone().for_each(|at| assert!(is_close(all.row(at), apart.row(at)), "token {at}"));
+
+    let mut socket = service.socket(&format!("pema.v1, pema.key.{}", URL_SAFE_NO_PAD.encode(ALICE)), Some(ORIGIN)).unwrap();
+    let ask = |prompt: &[TokenId]| ClientMessage::Start {
+        prompt: prompt.to_vec(),
+        logits: LogitsMode::None,
+        states: PromptStates::All,
+    };
+    for (prompt, rows) in prompts.iter().zip(&rows) {
+        let frame = socket.say(&ask(prompt)).unwrap();
+        assert_eq!(frame.check(576, prompt.len() - 1), Ok(()));
+        let states = frame.prompt_states();
+        rows.clone().zip(states.chunks(576)).for_each(|(at, state)| assert!(is_close(state, all.row(at)), "row {at}"));
+        let next = socket.say(&ClientMessage::Token { token: frame.greedy }).unwrap();
+        assert_eq!((next.step, next.check(576, 0)), (1, Ok(())));
+    }
+    // A prompt that is read in more than one batch; and one that is asked for its last state after that.
+    let long = tokens(&[&[1][..], &[2; 299]].concat());
+    let frame = socket.say(&ask(&long)).unwrap();
+    assert_eq!(frame.check(576, 299), Ok(()));
+    assert!(frame.earlier.iter().all(|x| x.is_finite()));
+    let frame = socket.say(&start(long, LogitsMode::None)).unwrap();
+    assert_eq!(frame.check(576, 0), Ok(()));
 }
 
 #[test]
@@ -136,6 +192,9 @@ fn bad_input_gets_a_problem_that_says_what_to_do() {
     expect(&prompt("1", 16_000), 422, "too-many-steps");
     expect(&prompt(&long[..2 * 500 - 1], 512), 422, "context-too-long");
     expect(r#"{"kind":"prompt","prompts":[{"tokens":[1],"steps":16}]}"#, 422, "steps-not-zero");
+    expect(r#"{"kind":"prompt-all","prompts":[{"tokens":[1],"steps":16}]}"#, 422, "steps-not-zero");
+    let rows_of_all = vec![format!(r#"{{"tokens":[{}],"steps":0}}"#, vec!["1"; 500].join(",")); 21].join(",");
+    expect(&format!(r#"{{"kind":"prompt-all","prompts":[{rows_of_all}]}}"#), 422, "too-many-rows");
     expect("{", 400, "malformed");
     expect(r#"{"kind":"steps","prompts":[{"tokens":[-1],"steps":16}]}"#, 400, "malformed");
     expect(r#"{"kind":"steps","targets":[],"prompts":[{"tokens":[1],"steps":16}]}"#, 400, "malformed");
@@ -176,12 +235,14 @@ fn streams_refuse_and_go_on(service: &Service) {
 
     let mut socket = service.socket(&key(ALICE), Some(ORIGIN)).unwrap();
     let kind = |answer: Result<_, pema_core::wire::Problem>| answer.err().map(|p: pema_core::wire::Problem| p.kind);
-    let start = |ids: &[u32]| ClientMessage::Start { prompt: tokens(ids), logits: LogitsMode::None };
+    let start = |ids: &[u32]| start(tokens(ids), LogitsMode::None);
     assert_eq!(kind(socket.say(&ClientMessage::Token { token: TokenId(1) })).as_deref(), Some("not-started"));
     assert_eq!(kind(socket.say(&start(&[]))).as_deref(), Some("prompt-empty"));
     assert_eq!(kind(socket.say(&start(&[49152]))).as_deref(), Some("token-out-of-range"));
     assert_eq!(kind(socket.say_text("nonsense")).as_deref(), Some("malformed"));
     assert_eq!(kind(socket.say_text(r#"{"type":"token","token":1,"target":2}"#)).as_deref(), Some("malformed"));
+    let other_states = r#"{"type":"start","prompt":[1],"logits":{"mode":"none"},"states":"some"}"#;
+    assert_eq!(kind(socket.say_text(other_states)).as_deref(), Some("malformed"));
     let greedy = socket.say(&start(&[1, 2, 3])).unwrap().greedy;
     assert_eq!(kind(socket.say(&ClientMessage::Token { token: TokenId(49152) })).as_deref(), Some("token-out-of-range"));
     assert_eq!(socket.say(&ClientMessage::Token { token: greedy }).unwrap().step, 1);
@@ -267,7 +328,7 @@ fn files_and_memories_are_cached_private_and_repeatable() {
 
     // A memory survives the service that made it; streams are told that it ends.
     let mut socket = service.socket(&format!("pema.v1, pema.key.{}", URL_SAFE_NO_PAD.encode(ALICE)), None).unwrap();
-    socket.say(&ClientMessage::Start { prompt: tokens(&[1]), logits: LogitsMode::None }).unwrap();
+    socket.say(&start(tokens(&[1]), LogitsMode::None)).unwrap();
     service.stop.cancel();
     let Some(Message::Close(Some(close))) = socket.hear() else { panic!("a close frame") };
     assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "the service is stopping"));

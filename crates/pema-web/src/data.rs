@@ -43,11 +43,6 @@ impl Data {
     }
 }
 
-/// Bytes of one row of a memory: `h` and three columns.
-pub(crate) fn row_bytes(card: &ModelCard) -> u64 {
-    u64::from(card.hidden_size) * 2 + 12
-}
-
 /// Lists a file's columns.
 pub(crate) fn inspect(page: &Page, file: &DataFile) -> Result<(), TabError> {
     let columns = column_names(&file.bytes, Format::detect(&file.name, &file.bytes))?;
@@ -78,9 +73,9 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
     let prepared = Prepared::new(&all, &template, &connection.tokenizer, &connection.card)?;
     let source_len = |pair: &Pair| Ok::<_, TextError>(connection.tokenizer.encode(&pair.input)?.len() as u32);
     let source_lens = all.iter().map(source_len).collect::<Result<_, _>>()?;
-    let estimate = |contexts| {
-        let rows = prepared.rows(contexts) as f64;
-        MemoryEstimate { rows, bytes: rows * row_bytes(&connection.card) as f64 }
+    let estimate = |contexts| MemoryEstimate {
+        rows: prepared.rows(contexts) as f64,
+        bytes: prepared.bytes(contexts, &connection.card) as f64,
     };
     let data = DataSummary {
         train: validation_from,
@@ -90,6 +85,7 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
         prompt_tokens: prepared.prompts.iter().map(|prompt| prompt.tokens.len() as u32).sum(),
         memory_of_steps: estimate(Contexts::Steps),
         memory_of_prompts: estimate(Contexts::Prompt),
+        memory_of_prompt_tokens: estimate(Contexts::PromptAll),
         preview: preview(&all, &template, &prepared),
     };
     state.data = Some(Data {

@@ -9,14 +9,14 @@ use pema_adapter::{Head, HostRows, MemoryBuilder};
 use pema_core::{
     align::{Contexts, Pairing},
     id::{ContentHash, MemoryId},
-    memory::{FinishedShard, Shard},
+    memory::{FinishedShard, Shard, row_bytes},
     wire::{CreateMemory, MemoryManifest, MemoryState, ModelCard, ShardEntry},
 };
 use serde::Serialize;
 
 use crate::{
     connect::Connection,
-    data::{Data, row_bytes},
+    data::Data,
     error::TabError,
     page::Page,
     protocol::{Event, MemorySummary, Stage},
@@ -178,7 +178,7 @@ impl<'a> Job<'a> {
 
     async fn fetch_shards(&self, manifest: &MemoryManifest) -> Result<(), TabError> {
         self.page.progress(Stage::Extraction, manifest.rows_done, manifest.rows, "rows");
-        let total = manifest.rows * row_bytes(self.card);
+        let total = manifest.rows * row_bytes(self.card.hidden_size as usize) as u64;
         let mut done = 0;
         for entry in &manifest.shards {
             if !self.has(entry).await? {

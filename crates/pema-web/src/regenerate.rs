@@ -48,6 +48,11 @@ impl Desk {
         let adapter = state.adapter.as_ref().ok_or(NO_ADAPTER)?.id();
         let key = ContentHash::of(format!("{key}\n{adapter}\n{writing:?}").as_bytes()).as_str()[..32].to_owned();
         let mixer = generate::mixer(state).await?;
+        // Rows of all the prompt's tokens are no steps, nor the other way round.
+        let of_tokens = |contexts| contexts == Contexts::PromptAll;
+        if mixer.contexts().is_some_and(|needed| of_tokens(needed) != of_tokens(contexts)) {
+            return Err(OTHER_CONTEXTS);
+        }
         let unrolling = |&len: &u32| generate::unrolling(writing.mixture, len);
         let unrollings = state.data()?.source_lens.iter().map(unrolling).collect::<Result<_, _>>()?;
         Ok(Self { mixer, contexts, unrollings, key })
@@ -75,7 +80,7 @@ pub(crate) async fn rehearse(state: &mut State, page: &Page, writing: Writing) -
     let manifest = job.stored().await?.ok_or(memory::NOT_STORED)?;
     let writers: &[Who] = match desk.contexts {
         Contexts::Steps => &[Who::Adapter, Who::Mixture],
-        Contexts::Prompt => &[Who::Adapter],
+        Contexts::Prompt | Contexts::PromptAll => &[Who::Adapter],
     };
     let Prepared { prompts, targets } = regeneration.pairs;
     let (total, mut done) = (prompts.len() * writers.len(), 0);
@@ -149,7 +154,7 @@ pub(crate) async fn regenerate(state: &mut State, page: &Page, most: f64) -> Res
 impl From<RehearsalError> for TabError {
     fn from(error: RehearsalError) -> Self {
         match error {
-            RehearsalError::OtherPairs => TabError::NotYet("the memory is of other pairs: download it again"),
+            RehearsalError::OtherPairs => TabError::NotYet("the memory is of other pairs or contexts: download it again"),
             RehearsalError::Schedule(error) => error.into(),
             RehearsalError::Device(error) => error.into(),
             RehearsalError::NotPrivate(error) => error.into(),
@@ -158,4 +163,7 @@ impl From<RehearsalError> for TabError {
 }
 
 const NO_ADAPTER: TabError = TabError::NotYet("there is no adapter: train one, or select one that fits this model");
+const OTHER_CONTEXTS: TabError = TabError::NotYet(
+    "the adapter was trained on other contexts than the memory holds: download those, or select another adapter",
+);
 const NO_REHEARSAL: TabError = TabError::NotYet("there is no estimate for this memory, adapter and mixture: estimate first");

@@ -6,7 +6,7 @@ use gloo_net::websocket::{Message, futures::WebSocket};
 use pema_adapter::{Consult, ContextStream};
 use pema_core::{
     id::TokenId,
-    wire::{ClientMessage, GENERATE_SUBPROTOCOL, KEY_SUBPROTOCOL_PREFIX, LogitsMode, Problem, frame::StepFrame},
+    wire::{ClientMessage, GENERATE_SUBPROTOCOL, KEY_SUBPROTOCOL_PREFIX, LogitsMode, Problem, PromptStates, frame::StepFrame},
 };
 
 use crate::{
@@ -53,7 +53,8 @@ impl GenerationStream {
         self.recorded.show();
     }
 
-    async fn exchange(&mut self, message: &ClientMessage) -> Result<StepFrame, TabError> {
+    /// The answer to a message, which must have so many states of the prompt before its last.
+    async fn exchange(&mut self, message: &ClientMessage, earlier: usize) -> Result<StepFrame, TabError> {
         let text = serde_json::to_string(message).map_err(|error| TabError::Setting(error.to_string()))?;
         let Self { prompts, prompt_tokens, generated, .. } = self;
         let carried = format!("prompts: {prompts}, of {prompt_tokens} tokens; generated tokens: {generated}");
@@ -65,11 +66,8 @@ impl GenerationStream {
             Message::Bytes(bytes) => {
                 self.recorded.received(bytes.len());
                 let frame = StepFrame::decode(&bytes)?;
-                if frame.h.len() == self.hidden_size {
-                    return Ok(frame);
-                }
-                let detail = format!("a frame has {} entries where the model card says {}", frame.h.len(), self.hidden_size);
-                Err(TabError::NotPema { origin: self.origin.clone(), detail })
+                frame.check(self.hidden_size, earlier)?;
+                Ok(frame)
             }
             Message::Text(text) => {
                 self.recorded.received(text.len());
@@ -85,16 +83,17 @@ impl GenerationStream {
 impl ContextStream for GenerationStream {
     type Error = TabError;
 
-    async fn start(&mut self, prompt: &[TokenId]) -> Result<StepFrame, TabError> {
+    async fn start(&mut self, prompt: &[TokenId], states: PromptStates) -> Result<StepFrame, TabError> {
         self.prompts += 1;
         self.prompt_tokens += prompt.len();
         // The tab holds the head, so `h` gives it the model's logits too.
-        self.exchange(&ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None }).await
+        let start = ClientMessage::Start { prompt: prompt.to_vec(), logits: LogitsMode::None, states };
+        self.exchange(&start, states.earlier(prompt.len())).await
     }
 
     async fn push(&mut self, token: TokenId) -> Result<StepFrame, TabError> {
         self.generated += 1;
-        self.exchange(&ClientMessage::Token { token }).await
+        self.exchange(&ClientMessage::Token { token }, 0).await
     }
 
     /// Lets the worker hear the stop button, and the page show the token.

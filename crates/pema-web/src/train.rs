@@ -150,6 +150,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         activation: if settings.silu { Activation::Silu } else { Activation::Linear },
         recall: settings.recall,
         copy: settings.copy,
+        attend: settings.attend,
         vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
         pairing: settings.pairing.into(),
         seed: settings.seed.into(),

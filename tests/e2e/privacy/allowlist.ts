@@ -14,11 +14,11 @@ export interface ExpectedPrompt {
 }
 
 /** Kinds of memory that a tab asks for. */
-export type Kind = 'steps' | 'prompt';
+export type Kind = 'steps' | 'prompt' | 'prompt-all';
 
 /** What this run may send to the service. */
 export interface Allowed extends Origins {
-  /** The kind that was chosen. Contexts of the prompt alone have no step budgets, which are 0 then. */
+  /** The kind that was chosen. Contexts of the prompt have no step budgets, which are 0 then. */
   readonly kind: Kind;
   readonly prompts: readonly ExpectedPrompt[];
   /** Hash of the model, from its card. */
@@ -60,6 +60,8 @@ function ofExchange({ request, messages }: Exchange, allowed: Allowed): string[]
   return found.map(place);
 }
 
+const isKind = (value: unknown): value is Kind => value === 'steps' || value === 'prompt' || value === 'prompt-all';
+
 interface MemoryRequest {
   readonly kind: Kind;
   readonly prompts: readonly { readonly tokens: readonly number[]; readonly steps: number }[];
@@ -93,7 +95,7 @@ function parseMemory(bytes: Buffer): MemoryRequest | { readonly problem: string 
   if (JSON.stringify(value) !== bytes.toString('utf8')) return { problem: 'the body has another form than the wire type' };
   if (!hasFields(value, 'kind', 'prompts')) return { problem: 'the body has not exactly the fields kind and prompts' };
   const { kind, prompts } = value;
-  if ((kind !== 'steps' && kind !== 'prompt') || !Array.isArray(prompts)) return { problem: 'kind or prompts have other values than they may' };
+  if (!isKind(kind) || !Array.isArray(prompts)) return { problem: 'kind or prompts have other values than they may' };
   const fits = (prompt: unknown): prompt is MemoryRequest['prompts'][number] => isPrompt(prompt, kind);
   return prompts.every(fits) ? { kind, prompts } : { problem: 'a prompt has not exactly the fields tokens and steps, bucketed or 0' };
 }
@@ -102,7 +104,7 @@ function isPrompt(value: unknown, kind: Kind): boolean {
   if (!hasFields(value, 'tokens', 'steps')) return false;
   const { tokens, steps } = value;
   const natural = (number: unknown): number is number => Number.isInteger(number) && Number(number) >= 0;
-  return Array.isArray(tokens) && tokens.every(natural) && natural(steps) && (kind === 'prompt' ? steps === 0 : steps >= BUCKET && steps % BUCKET === 0);
+  return Array.isArray(tokens) && tokens.every(natural) && natural(steps) && (kind === 'steps' ? steps >= BUCKET && steps % BUCKET === 0 : steps === 0);
 }
 
 /** Step budgets are multiples of this. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { expect, test } from '@playwright/test';
 
 import { type Capture, understand } from '../capture/capture';
-import { type Allowed, promptsAskedFor, violations } from '../privacy/allowlist';
+import { type Allowed, type Kind, promptsAskedFor, violations } from '../privacy/allowlist';
 import { Canaries } from '../privacy/canaries';
 import { crlf, ok, recording } from './support';
 
@@ -80,7 +80,7 @@ const allowed: Allowed = {
   prompts: [{ tokens: [1, 2, 3], steps: [16] }, { tokens: [4, 5], steps: [32] }],
 };
 const asked = (...prompts: object[]): string => JSON.stringify({ kind: 'steps', prompts });
-const askedOfPrompts = (steps: number): Capture => post(JSON.stringify({ kind: 'prompt', prompts: [{ tokens: [1, 2, 3], steps }] }));
+const askedOfPrompts = (steps: number, kind: Kind = 'prompt'): Capture => post(JSON.stringify({ kind, prompts: [{ tokens: [1, 2, 3], steps }] }));
 const P1 = { tokens: [1, 2, 3], steps: 16 };
 
 function post(body: string, headers: string[] = []): Capture {
@@ -103,11 +103,13 @@ test('the calls of the design pass', () => {
   expect([...promptsAskedFor(created)]).toEqual(['[1,2,3]', '[4,5]']);
 });
 
-test('contexts of the prompt alone tell no budget', () => {
-  expect(violations(askedOfPrompts(0), { ...allowed, kind: 'prompt' })).toEqual([]);
-  for (const steps of [1, 16]) expect(violations(askedOfPrompts(steps), { ...allowed, kind: 'prompt' })).toHaveLength(1);
-  expect(violations(post(asked(P1)), { ...allowed, kind: 'prompt' })).toEqual([expect.stringContaining('a memory of steps')]);
-});
+for (const kind of ['prompt', 'prompt-all'] as const) {
+  test(`contexts of the prompt tell no budget: ${kind}`, () => {
+    expect(violations(askedOfPrompts(0, kind), { ...allowed, kind })).toEqual([]);
+    for (const steps of [1, 16]) expect(violations(askedOfPrompts(steps, kind), { ...allowed, kind })).toHaveLength(1);
+    expect(violations(post(asked(P1)), { ...allowed, kind })).toEqual([expect.stringContaining('a memory of steps')]);
+  });
+}
 
 const REFUSED: readonly (readonly [what: string, capture: Capture])[] = [
   ['a query', get('/v1/model?x=1')],
@@ -123,6 +125,7 @@ const REFUSED: readonly (readonly [what: string, capture: Capture])[] = [
   ['a body where none belongs', understand([recording(crlf('GET /v1/model HTTP/1.1', 'Content-Length: 1') + 'x', ok('{}'))], 'service')],
   ['a prompt that is no input', post(asked({ tokens: [9, 9], steps: 16 }))],
   ['a kind of memory that was not chosen', askedOfPrompts(0)],
+  ['another kind of memory that was not chosen', askedOfPrompts(0, 'prompt-all')],
   ['a budget of nothing', post(asked({ tokens: [1, 2, 3], steps: 0 }))],
   ['a budget that is not bucketed', post(asked({ tokens: [1, 2, 3], steps: 17 }))],
   ['a budget of another bucket', post(asked({ tokens: [1, 2, 3], steps: 48 }))],

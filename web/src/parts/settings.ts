@@ -3,7 +3,7 @@ import { DEFAULT_PRESET, PRESETS } from '../presets';
 import type { TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
-type Flag = 'silu' | 'recall' | 'copy' | 'shortVocabulary';
+type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'shortVocabulary';
 type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
@@ -35,11 +35,20 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'silu', label: 'SiLU', hint: 'The bottleneck is not linear' },
   { key: 'recall', label: 'Recall', hint: 'The adapter attends over all of the text so far' },
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
+  { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
 ];
 
+interface SettingsForm {
+  readonly element: HTMLElement;
+  /** Undefined when a field holds nothing usable. */
+  readonly read: () => TrainSettings | undefined;
+  /** Offers attention over the prompt, or takes the offer back: then it is not used, whatever is chosen. */
+  readonly offerAttention: (offered: boolean) => void;
+}
+
 /** Presets, and every setting to be changed by hand. */
-export function settingsForm(): { element: HTMLElement; read: () => TrainSettings | undefined } {
+export function settingsForm(): SettingsForm {
   const note = el('p', { class: 'note' });
   const flags = new Map<Flag, HTMLInputElement>();
   const align = checkField('Align targets', { test: 'setting-pairing', hint: 'Learn each token after the model’s own words that say the same so far; needs contexts of every step' });
@@ -85,7 +94,10 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       return undefined;
     }
     const value = (key: Numeric): number => inputs.get(key)?.valueAsNumber ?? 0;
-    const chosen = (key: Flag): boolean => flags.get(key)?.checked ?? false;
+    const chosen = (key: Flag): boolean => {
+      const flag = flags.get(key);
+      return flag !== undefined && flag.checked && !flag.disabled;
+    };
     return {
       name: name.control.value.trim() || 'Adapter',
       rank: value('rank'),
@@ -103,10 +115,16 @@ export function settingsForm(): { element: HTMLElement; read: () => TrainSetting
       silu: chosen('silu'),
       recall: chosen('recall'),
       copy: chosen('copy'),
+      attend: chosen('attend'),
       shortVocabulary: chosen('shortVocabulary'),
       pairing: align.control.checked ? 'alignment' : 'position',
       seed: value('seed'),
     };
   };
-  return { element, read };
+  const offerAttention = (offered: boolean): void => {
+    const flag = flags.get('attend');
+    if (flag) flag.disabled = !offered;
+  };
+  offerAttention(false);
+  return { element, read, offerAttention };
 }

@@ -15,12 +15,21 @@ const CONTEXTS: readonly { value: Contexts; title: string; note: string }[] = [
     title: 'Of the prompt alone',
     note: 'One context a prompt: much faster, tells nothing of your targets but their number, and lets you write without telling what.',
   },
+  {
+    value: 'prompt-all',
+    title: 'Of all the prompt’s tokens',
+    note: 'One context for each token of a prompt, which your adapter can attend over. It is as fast as the last one of them alone and tells no more, but the download is larger.',
+  },
 ];
+
+const isContexts = (value: string): value is Contexts => CONTEXTS.some((choice) => choice.value === value);
+
+const estimateOf = { steps: 'memoryOfSteps', prompt: 'memoryOfPrompts', 'prompt-all': 'memoryOfPromptTokens' } as const;
 
 const titleOf = (contexts: Contexts): string => CONTEXTS.find(({ value }) => value === contexts)?.title ?? '';
 
 const estimate = (data: DataSummary, contexts: Contexts): string => {
-  const { rows, bytes: size } = contexts === 'prompt' ? data.memoryOfPrompts : data.memoryOfSteps;
+  const { rows, bytes: size } = data[estimateOf[contexts]];
   return `To be asked for: ${plural(rows, 'row')}, about ${bytes(size)}.`;
 };
 
@@ -36,7 +45,10 @@ export function mountMemory(root: HTMLElement, app: App): void {
   });
 
   const note = el('p', { class: 'note', test: 'contexts-note' });
-  const chosen = (): Contexts => (contexts.value() === 'prompt' ? 'prompt' : 'steps');
+  const chosen = (): Contexts => {
+    const value = contexts.value();
+    return isContexts(value) ? value : 'steps';
+  };
   const explain = (): void => {
     const { data } = app.store.state;
     const choice = CONTEXTS.find(({ value }) => value === chosen());

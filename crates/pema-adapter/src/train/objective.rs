@@ -5,6 +5,7 @@ use pema_core::id::TokenId;
 use serde::{Deserialize, Serialize};
 
 use super::{Extra, Phase, Weights};
+use crate::attend::AttendContext;
 use crate::copying::CopyBatch;
 use crate::encoder::Encoder;
 use crate::head::Head;
@@ -26,6 +27,8 @@ pub struct Batch {
     pub copy: Option<CopyBatch>,
     /// What phase 2 may recall, if the adapter does.
     pub recall: Option<RecallContext>,
+    /// What phase 2 may attend over, if the adapter does.
+    pub attend: Option<AttendContext>,
     /// What each row counts, `[n, 1]` adding up to 1, in losses that are weighted means; without it
     /// all rows count the same.
     pub weights: Option<Tensor<2>>,
@@ -34,7 +37,7 @@ pub struct Batch {
 impl Batch {
     /// Rows of the paper's method without dropout: `h [n, d]` is also what `A` sees.
     pub fn new(h: Tensor<2>, y: Vec<TokenId>) -> Self {
-        Self { h_seen: h.clone(), h, y, copy: None, recall: None, weights: None }
+        Self { h_seen: h.clone(), h, y, copy: None, recall: None, attend: None, weights: None }
     }
 }
 
@@ -136,12 +139,12 @@ impl Objective {
         let b = weights.b.clone();
         match self {
             Self::Reconstruction { encoder } => {
-                let z = encoder.z(weights, batch.h_seen.clone(), None); // [n, r]
+                let z = encoder.z(weights, batch.h_seen.clone(), None, None); // [n, r]
                 let l_rct = batch.reconstruction_loss(z, b);
                 Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None })
             }
             Self::Prediction { encoder, kappa, b_rct, head } => {
-                let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref()); // [n, r]
+                let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref(), batch.attend.as_ref()); // [n, r]
                 let h_pd = z.clone().matmul(b); // [n, d]
                 let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
                 if let (Some(copying), Some(matrix)) = (&batch.copy, weights.extras.get(&Extra::Copy)) {

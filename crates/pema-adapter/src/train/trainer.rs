@@ -10,6 +10,7 @@ use super::progress::{Place, Tally};
 use super::start::check_fit;
 use super::{Activity, Batch, InitialWeights, LossRecord, Losses, Objective, Phase, Progress, TrainError, Weights};
 use crate::adapter::{Adapter, AdapterOrigin};
+use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::copying::CopyBatch;
 use crate::encoder::Encoder;
@@ -240,11 +241,13 @@ impl<R: Rows> Trainer<R> {
             let texts: Vec<_> = indices.iter().map(|&row| self.memory.prefix(row)).collect();
             RecallContext::new(&self.head, &texts)
         });
+        let attends = self.config.attend && predicts;
+        let attend = attends.then(|| AttendContext::of_pairs(&self.memory, indices, &self.device)).transpose()?;
         let y = match &self.kept {
             Some(kept) => kept.places(&y),
             None => y,
         };
-        Ok(Batch { h, h_seen, y, copy, recall, weights: None })
+        Ok(Batch { h, h_seen, y, copy, recall, attend, weights: None })
     }
 
     pub(super) fn record(&mut self, activity: Activity, losses: Losses) {

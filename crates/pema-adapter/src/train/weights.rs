@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 
 use crate::config::AdapterConfig;
-use crate::{copying, recall};
+use crate::{attend, copying, recall};
 
 /// A phase's trained matrices: `A [d, r]` with `B_rct` (phase 1) or `B_pd` (phase 2), `[r, d]`, and
 /// what phase 2 has beside these. Or something of each of them, as their gradients.
@@ -26,6 +26,8 @@ pub enum Extra {
     Copy,
     /// For recall of the text so far: `[2 d + r + 2, r]`.
     Recall,
+    /// For attention over the prompt: `[2 d + r + 1, r]`.
+    Attend,
 }
 
 impl<T> Weights<T> {
@@ -60,11 +62,11 @@ impl<T> Weights<T> {
 }
 
 impl Extra {
-    const ALL: [Self; 2] = [Self::Copy, Self::Recall];
+    const ALL: [Self; 3] = [Self::Copy, Self::Recall, Self::Attend];
 
     /// Those that an adapter of these settings has.
     pub(crate) fn of(config: &AdapterConfig) -> impl Iterator<Item = Self> {
-        let has = [config.copy, config.recall];
+        let has = [config.copy, config.recall, config.attend];
         Self::ALL.into_iter().zip(has).filter_map(|(extra, has)| has.then_some(extra))
     }
 
@@ -73,6 +75,7 @@ impl Extra {
         match self {
             Self::Copy => "copy",
             Self::Recall => "recall",
+            Self::Attend => "attend",
         }
     }
 
@@ -81,6 +84,7 @@ impl Extra {
         let rows = match self {
             Self::Copy => copying::weight_rows(d),
             Self::Recall => recall::weight_rows(d, r),
+            Self::Attend => attend::weight_rows(d, r),
         };
         [rows, r]
     }
@@ -89,7 +93,9 @@ impl Extra {
     pub(crate) fn initial(self, d: usize, r: usize, seed: u64) -> Vec<f32> {
         match self {
             Self::Copy => copying::initial_weights(d, r, seed, 3),
+            // Recall draws two streams.
             Self::Recall => recall::initial_weights(d, r, seed, 4),
+            Self::Attend => attend::initial_weights(d, r, seed, 6),
         }
     }
 }

@@ -33,8 +33,11 @@ fn tokens<const N: usize>(ids: [usize; N]) -> [TokenId; N] {
     ids.map(|id| TokenId(id as u32))
 }
 
+/// Tokens of the prompt.
+const PROMPT: usize = 7;
+
 /// A prompt with repeated tokens, the first and the last of the vocabulary among them.
-fn prompt(v: usize) -> [TokenId; 7] {
+fn prompt(v: usize) -> [TokenId; PROMPT] {
     tokens([3, 7, v - 1, 3, 0, 7, 3])
 }
 
@@ -42,12 +45,12 @@ fn prompt(v: usize) -> [TokenId; 7] {
 /// and a small vocabulary.
 async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
     let (pairs, steps) = (8, 5);
-    let contexts = if looks_back { Contexts::Prompt } else { Contexts::Steps };
-    let rows_each = if looks_back { 1 } else { steps };
+    let contexts = if looks_back { Contexts::PromptAll } else { Contexts::Steps };
+    let rows_each = if looks_back { PROMPT as u32 } else { steps };
     let mut config = AdapterConfig { contexts, ..small_config() };
     if looks_back {
         let vocabulary = Vocabulary::Met { top_k: 3 };
-        config = AdapterConfig { prefix: 2, recall: true, copy: true, vocabulary, ..config };
+        config = AdapterConfig { prefix: 2, recall: true, copy: true, attend: true, vocabulary, ..config };
     }
     let word = |pair: u32, i: u32| TokenId(1 + (pair * 7 + i * 13) % (head.v() as u32 - 1));
     let target = |pair| (1..steps).map(|i| word(pair, i)).chain([TokenId(0)]).collect();
@@ -121,7 +124,7 @@ pub async fn assert_same_choices(device: &Device) {
 }
 
 async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize) {
-    let (h_prompt, h) = (halves(D, 2.0, 1), halves(D, 2.0, 2));
+    let (h_prompt, h) = (halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2));
     let (hidden, prompt) = (Hidden { prompt: &h_prompt, current: &h }, prompt(v));
     // Each choice with some of the mixtures and repeats, all with some of the choices.
     let mut turn = 0..;
@@ -146,7 +149,7 @@ async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize) {
 }
 
 async fn assert_same_alone(ours: &Mixer, plain: &Mixer, v: usize) {
-    let (h, prompt, written) = (halves(D, 2.0, 1), prompt(v), tokens([3, 7]));
+    let (h, prompt, written) = (halves(PROMPT * D, 2.0, 1), prompt(v), tokens([3, 7]));
     let (ours, plain) = (ours.private().unwrap(), plain.private().unwrap());
     for choice in choices() {
         let mut expected = Vec::new();

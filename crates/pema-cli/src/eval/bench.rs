@@ -214,7 +214,7 @@ fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
     let source_len = reference.source_len;
     let mut scored = Scored { plm: Vec::new(), method: Vec::new(), geometric: Vec::new(), source_len };
     for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
-        let hidden = Hidden { prompt: reference.h_prompt(), current: h };
+        let hidden = Hidden { prompt: &reference.states, current: h };
         let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], Mix::ADAPTER))?;
         let [method, plm, _] = next.of(token);
         scored.plm.push(plm);

@@ -10,6 +10,7 @@ use pema_core::{
     memory::Shard,
     prepare::Prepared,
     text::Tokenizer,
+    wire::PromptStates,
 };
 
 use crate::{
@@ -23,6 +24,9 @@ pub struct Reference {
     pub prompt: Vec<TokenId>,
     /// The target with its EOS.
     pub target: Vec<TokenId>,
+    /// The prompt's hidden states: `f(prompt)` `[d]`, or those of all its tokens, `[p, d]`, of which it is
+    /// the last.
+    pub states: Vec<f16>,
     /// `f` before each token of the target, `[target, d]`.
     pub h: Vec<Vec<f16>>,
     /// Tokens of the input alone, `SL` of Gradual Unrolling.
@@ -44,9 +48,13 @@ pub struct References {
     pub name: ContentHash,
 }
 
-/// The contexts of every pair, one row for each token of its target; kept in the folder.
-pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared) -> Result<Shard> {
-    let path = folder.file(&format!("along-{}", name(pairs)));
+/// The contexts of every pair, one row for each token of its target, after those of its prompt's earlier
+/// tokens if `states` asks for all; kept in the folder.
+pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared, states: PromptStates) -> Result<Shard> {
+    let path = folder.file(&match states {
+        PromptStates::Last => format!("along-{}", name(pairs)),
+        PromptStates::All => format!("along-all-{}", name(pairs)),
+    });
     if path.exists() {
         return Ok(Shard::decode(&read(&path)?)?);
     }
@@ -58,15 +66,16 @@ pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared) -> Resu
         let target = pairs.targets.of(number).context("a prompt without a target")?;
         for step in 0..target.len() {
             let frame = match step {
-                0 => block_on(stream.start(&prompt.tokens))?,
+                0 => block_on(stream.start(&prompt.tokens, states))?,
                 _ => block_on(stream.push(target[step - 1]))?,
             };
-            shard.h.extend(frame.h);
-            shard.prompt.push(number);
-            shard.step.push(step as u32);
-            // The model's own token is not asked for here.
-            shard.token.push(TokenId::default());
+            shard.h.extend(frame.prompt_states());
         }
+        let rows = states.earlier(prompt.tokens.len()) + target.len();
+        shard.prompt.extend(std::iter::repeat_n(number, rows));
+        shard.step.extend(0..rows as u32);
+        // The model's own tokens are not asked for here.
+        shard.token.extend(std::iter::repeat_n(TokenId::default(), rows));
         eprint!("\r{} of {} references", number + 1, pairs.prompts.len());
     }
     eprintln!();
@@ -86,16 +95,26 @@ fn name(pairs: &Prepared) -> ContentHash {
     hasher.finish()
 }
 
-/// The pairs with their contexts.
-pub fn references(pairs: &[Pair], prepared: &Prepared, shard: &Shard, tokenizer: &Tokenizer) -> Result<References> {
-    let mut row = 0;
+/// The pairs with their contexts, which [`along_targets`] gave with the same `states`.
+pub fn references(
+    pairs: &[Pair],
+    prepared: &Prepared,
+    shard: &Shard,
+    states: PromptStates,
+    tokenizer: &Tokenizer,
+) -> Result<References> {
+    let mut first = 0;
     let mut all = Vec::with_capacity(pairs.len());
     for ((number, pair), prompt) in (0..).zip(pairs).zip(&prepared.prompts) {
         let target = prepared.targets.of(number).context("a prompt without a target")?.to_vec();
-        let h = (row..row + target.len()).map(|row| shard.row(row).to_vec()).collect();
-        row += target.len();
+        // The first row after the earlier ones is the prompt's last token's.
+        let start = first + states.earlier(prompt.tokens.len());
+        let end = start + target.len();
+        let of_prompt = (first..=start).flat_map(|row| shard.row(row)).copied().collect();
+        let h = (start..end).map(|row| shard.row(row).to_vec()).collect();
+        first = end;
         let source_len = tokenizer.encode(&pair.input)?.len() as u32;
-        all.push(Reference { prompt: prompt.tokens.clone(), target, h, source_len });
+        all.push(Reference { prompt: prompt.tokens.clone(), target, states: of_prompt, h, source_len });
     }
     Ok(References { all, name: name(prepared) })
 }

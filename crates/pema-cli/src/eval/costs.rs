@@ -6,7 +6,7 @@ use anyhow::Result;
 use pema_core::{
     id::TokenId,
     prepare::Prepared,
-    wire::{ClientMessage, LogitsMode},
+    wire::{ClientMessage, LogitsMode, PromptStates},
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,8 @@ fn parse_kibibytes(text: &str, entry: &str) -> Option<u64> {
 pub fn bytes_along_targets(pairs: &Prepared) -> Result<usize> {
     let mut bytes = 0;
     for (number, prompt) in (0..).zip(&pairs.prompts) {
-        let start = ClientMessage::Start { prompt: prompt.tokens.clone(), logits: LogitsMode::None };
+        let (prompt, logits, states) = (prompt.tokens.clone(), LogitsMode::None, PromptStates::Last);
+        let start = ClientMessage::Start { prompt, logits, states };
         bytes += serde_json::to_vec(&start)?.len();
         let target: &[TokenId] = pairs.targets.of(number).unwrap_or_default();
         for &token in target.iter().rev().skip(1) {

@@ -47,7 +47,7 @@ pub fn score(
     let search = |reference: &Reference| {
         let queries: Vec<&[f16]> = match memory.contexts() {
             Contexts::Steps => reference.h.iter().map(Vec::as_slice).collect(),
-            Contexts::Prompt => vec![reference.h_prompt(); reference.h.len()],
+            Contexts::Prompt | Contexts::PromptAll => vec![reference.h_prompt(); reference.h.len()],
         };
         store.search(&queries, &reference.target)
     };

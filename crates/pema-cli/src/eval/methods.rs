@@ -43,7 +43,7 @@ pub enum Way {
 pub const PEMA: &str = "pema";
 
 /// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
-const ADAPTERS: [(&str, &str, &str); 6] = [
+const ADAPTERS: [(&str, &str, &str); 7] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
     ("window", "PEMA + last tokens", r#"{"kappa": 0, "prefix": 3, "activation": "silu"}"#),
@@ -53,6 +53,11 @@ const ADAPTERS: [(&str, &str, &str); 6] = [
         "short",
         "PEMA + local context, vocabulary met",
         r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+    ),
+    (
+        "attend",
+        "PEMA + local context, attention over the prompt",
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "attend": true}"#,
     ),
 ];
 
@@ -120,6 +125,14 @@ impl Method {
         matches!(self.way, Way::Adapter { discloses: true, .. })
     }
 
+    /// Why it cannot be measured on a memory with these contexts, if so.
+    pub fn misfit(&self, contexts: Contexts) -> Option<String> {
+        let Way::Adapter { settings, .. } = &self.way else { return None };
+        let needed = needed_contexts(settings);
+        let why = "it attends over all the prompt's tokens: extract a memory with --contexts prompt-all";
+        (needed == Contexts::PromptAll && contexts != needed).then(|| format!("{}: {why}", self.title))
+    }
+
     /// The mixtures of the report's rows, but for their weights.
     pub fn forms(&self) -> &'static [Form] {
         match self.way {
@@ -138,7 +151,7 @@ impl FromStr for Method {
         let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         ensure!(!name.is_empty() && name.chars().all(safe), "{name:?} is no name: use letters, digits and -_.");
         let settings = serde_json::from_str(settings).with_context(|| format!("the settings of {name}"))?;
-        config(&Map::new(), &settings, Contexts::default()).with_context(|| format!("the settings of {name}"))?;
+        config(&Map::new(), &settings, needed_contexts(&settings)).with_context(|| format!("the settings of {name}"))?;
         Ok(Self::new(name, name, Way::Adapter { settings, discloses: false }))
     }
 }
@@ -154,6 +167,14 @@ pub fn shared(text: &str) -> Result<Map<String, Value>> {
     }
     config(&settings, &Map::new(), Contexts::default()).context("--settings")?;
     Ok(settings)
+}
+
+/// Contexts with which settings can be valid.
+fn needed_contexts(settings: &Map<String, Value>) -> Contexts {
+    match settings.get("attend") {
+        Some(Value::Bool(true)) => Contexts::PromptAll,
+        _ => Contexts::default(),
+    }
 }
 
 /// The settings of a method on a memory with these contexts.
@@ -178,9 +199,22 @@ mod tests {
         let shared = shared(r#"{"rank": 16}"#).unwrap();
         for method in Method::built_in().unwrap() {
             if let Way::Adapter { settings, .. } = &method.way {
-                let config = config(&shared, settings, Contexts::Prompt).unwrap();
-                assert_eq!((config.rank, config.contexts), (16, Contexts::Prompt), "{}", method.name);
+                let config = config(&shared, settings, Contexts::PromptAll).unwrap();
+                assert_eq!((config.rank, config.contexts), (16, Contexts::PromptAll), "{}", method.name);
             }
+        }
+    }
+
+    #[test]
+    fn attention_over_the_prompt_is_left_out_where_there_is_nothing_to_attend_over() {
+        let own: Method = r#"mine={"attend": true}"#.parse().unwrap();
+        let all = Method::chosen(&[], &[own]).unwrap();
+        assert!(all.iter().all(|method| method.misfit(Contexts::PromptAll).is_none()));
+        for contexts in [Contexts::Steps, Contexts::Prompt] {
+            let (misfits, why): (Vec<_>, Vec<_>) =
+                all.iter().filter_map(|method| Some((method.name.as_str(), method.misfit(contexts)?))).unzip();
+            assert_eq!(misfits, ["attend", "mine"]);
+            assert!(why.iter().all(|why| why.contains("--contexts prompt-all")), "{why:?}");
         }
     }
 
@@ -188,7 +222,7 @@ mod tests {
     fn targets_are_disclosed_by_name_only() {
         assert_eq!(
             names(&Method::chosen(&[], &[]).unwrap()),
-            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short"]
+            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "attend"]
         );
         assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
         assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());

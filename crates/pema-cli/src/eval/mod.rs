@@ -30,8 +30,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use pema_adapter::AdapterConfig;
 use pema_core::{
+    align::Contexts,
     data::{Pair, Template},
     prepare::Prepared,
+    wire::PromptStates,
 };
 use serde_json::Value;
 
@@ -76,7 +78,7 @@ pub struct Args {
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     train_limit: u32,
     /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, window, copy, context, short,
-    /// disclosed
+    /// attend (left out unless the memory has contexts prompt-all), disclosed
     /// [default: all but the last].
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
@@ -143,18 +145,23 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(&args.from)?;
     ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
 
+    let contexts = folder.contexts()?;
+    let mut left_out: Vec<String> = methods.iter().filter_map(|method| method.misfit(contexts)).collect();
+    let methods: Vec<Method> = methods.into_iter().filter(|method| method.misfit(contexts).is_none()).collect();
+
     let data = Data::read(args)?;
+    let states = if contexts == Contexts::PromptAll { PromptStates::All } else { PromptStates::Last };
     let along = |pairs: &[Pair]| -> Result<References> {
         let prepared = data.prepare(pairs, &folder)?;
-        let shard = contexts::along_targets(&folder, &client, &prepared)?;
-        references(pairs, &prepared, &shard, &folder.tokenizer)
+        let shard = contexts::along_targets(&folder, &client, &prepared, states)?;
+        references(pairs, &prepared, &shard, states, &folder.tokenizer)
     };
     let SplitPairs { train, valid, test } = &data.split;
     println!("contexts along {} validation and {} test references", valid.len(), test.len());
     let (validation_references, test_references) = (along(valid)?, along(test)?);
     let all = data.prepare(&data.split.all(), &folder)?;
     let discloses = methods.iter().any(Method::discloses);
-    let shard = discloses.then(|| contexts::along_targets(&folder, &client, &all)).transpose()?;
+    let shard = discloses.then(|| contexts::along_targets(&folder, &client, &all, PromptStates::Last)).transpose()?;
     let cache = Cache::new(&args.out);
     let materials = Materials {
         folder: &folder,
@@ -178,7 +185,6 @@ pub fn run(args: &Args) -> Result<()> {
         let job = Job { method: method.clone(), train_limit: args.train_limit };
         candidates.extend(rows::candidates(&bench, &desk, &job, text_forms, test)?);
     }
-    let mut left_out = Vec::new();
     for (baseline, trained) in args.baselines.run(&data.split, &data.template, &cache, &card.model) {
         let (_, title) = baseline.names();
         match trained {
@@ -197,7 +203,6 @@ pub fn run(args: &Args) -> Result<()> {
     for Row { label, perplexity: Measured { interval, .. }, .. } in &rows {
         println!("{label:<44} perplexity {:.2} [{:.2}, {:.2}]", interval.value, interval.low, interval.high);
     }
-    let contexts = folder.contexts()?;
     let report = Report {
         command: Command::this().to_string(),
         studies: Vec::new(),

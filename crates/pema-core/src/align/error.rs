@@ -55,9 +55,18 @@ pub enum AlignError {
         /// Which prompt, from 0.
         prompt: u32,
     },
-    /// A kind of memory without a context for each target token.
-    #[error("the memory holds every token of its prompts, which targets are not joined with: extract one of steps or of prompts")]
-    Kind,
+    /// Rows of all of a prompt's tokens that are not as many as these.
+    #[error(
+        "prompt {prompt} has {tokens} tokens and the memory has {rows} of their rows where there is one for each: it was extracted for other prompts or with other contexts; extract it again"
+    )]
+    PromptRows {
+        /// Which prompt, from 0.
+        prompt: u32,
+        /// Its tokens.
+        tokens: usize,
+        /// Rows of it: all, or those up to the first that is too many.
+        rows: u32,
+    },
     /// Fewer rows than target tokens.
     #[error(
         "the target of prompt {prompt} has {tokens} tokens with its end and the memory has {rows} steps of it: shorten the target or extract the memory with a larger step budget"

@@ -2,8 +2,9 @@
 //!
 //! With [`Contexts::Steps`] by position: `f(c_i)` with `y_i`. Rows past a target's end are not used:
 //! step budgets are rounded up so that the service does not learn the target's length. With
-//! [`Contexts::Prompt`] a prompt's one row, `f(prompt)`, meets every `y_i` of its target. Steps may be
-//! paired anew by monotone alignment with the model's own words ([`align_prefixes`]).
+//! [`Contexts::Prompt`] a prompt's one row, `f(prompt)`, meets every `y_i` of its target, and with
+//! [`Contexts::PromptAll`] the last of its rows. Steps may be paired anew by monotone alignment with the
+//! model's own words ([`align_prefixes`]).
 //!
 //! `y` ends in EOS. A memory may be larger than memory, so rows are joined shard by shard
 //! ([`Joiner`]), from their `prompt` and `step` columns alone.
@@ -19,7 +20,7 @@ pub use monotone::{Pairing, PrefixMatch, align_prefixes};
 use serde::{Deserialize, Serialize};
 
 use crate::id::TokenId;
-use crate::wire::{MemoryKind, bucket_steps};
+use crate::wire::{MemoryKind, PromptSpec, bucket_steps};
 
 /// Which context of the model each target token is predicted from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum Contexts {
     /// `f(prompt)` for every token: one row a prompt. What was said so far must come from
     /// elsewhere.
     Prompt,
+    /// The same, with the hidden states of all the prompt's tokens to look back at: one row a token of
+    /// the prompt, the last `f(prompt)`.
+    PromptAll,
 }
 
 impl Contexts {
@@ -39,18 +43,16 @@ impl Contexts {
         match self {
             Self::Steps => MemoryKind::Steps,
             Self::Prompt => MemoryKind::Prompt,
+            Self::PromptAll => MemoryKind::PromptAll,
         }
     }
 
     /// The contexts that a memory of this kind gives.
-    ///
-    /// # Errors
-    /// [`AlignError::Kind`] for a kind that target tokens are not joined with.
-    pub fn of(kind: MemoryKind) -> Result<Self, AlignError> {
+    pub fn of(kind: MemoryKind) -> Self {
         match kind {
-            MemoryKind::Steps => Ok(Self::Steps),
-            MemoryKind::Prompt => Ok(Self::Prompt),
-            MemoryKind::PromptAll => Err(AlignError::Kind),
+            MemoryKind::Steps => Self::Steps,
+            MemoryKind::Prompt => Self::Prompt,
+            MemoryKind::PromptAll => Self::PromptAll,
         }
     }
 }
@@ -129,15 +131,17 @@ impl Targets {
 #[derive(Clone, Debug)]
 pub struct Joiner<'t> {
     targets: &'t Targets,
+    prompts: &'t [PromptSpec],
     contexts: Contexts,
     /// Rows of each prompt so far.
     rows: Vec<u32>,
 }
 
 impl<'t> Joiner<'t> {
-    /// Starts with no rows.
-    pub fn new(targets: &'t Targets, contexts: Contexts) -> Self {
-        Self { targets, contexts, rows: vec![0; targets.prompts()] }
+    /// Starts with no rows. `prompts` are those of the targets, in their order; their tokens matter to
+    /// [`Contexts::PromptAll`] alone.
+    pub fn new(targets: &'t Targets, prompts: &'t [PromptSpec], contexts: Contexts) -> Self {
+        Self { targets, prompts, contexts, rows: vec![0; targets.prompts()] }
     }
 
     /// Joins the rows of one shard, given its `prompt` and `step` columns. Shards may come in any
@@ -151,6 +155,7 @@ impl<'t> Joiner<'t> {
         }
         let mut joined = Joined::default();
         for (row, (&prompt, &found)) in prompt.iter().zip(step).enumerate() {
+            let tokens = self.tokens_of(prompt);
             let Some(expected) = self.rows.get_mut(prompt as usize) else {
                 return Err(AlignError::UnknownPrompt { prompt, targets: self.targets.prompts() });
             };
@@ -166,7 +171,11 @@ impl<'t> Joiner<'t> {
                     }
                 }
                 Contexts::Prompt if found > 0 => return Err(AlignError::SecondRow { prompt }),
-                Contexts::Prompt => {
+                Contexts::PromptAll if found as usize >= tokens => {
+                    return Err(AlignError::PromptRows { prompt, tokens, rows: found + 1 });
+                }
+                Contexts::PromptAll if found as usize + 1 < tokens => {}
+                Contexts::Prompt | Contexts::PromptAll => {
                     for (step, &y) in (0..).zip(self.targets.of(prompt).unwrap_or_default()) {
                         joined.push(row, y, step, prompt);
                     }
@@ -176,19 +185,26 @@ impl<'t> Joiner<'t> {
         Ok(joined)
     }
 
+    fn tokens_of(&self, prompt: u32) -> usize {
+        self.prompts.get(prompt as usize).map_or(0, |prompt| prompt.tokens.len())
+    }
+
     /// Checks that every token of every target has met its row.
     ///
     /// # Errors
-    /// [`AlignError::MissingPrompt`] or [`AlignError::TooLong`] names the first prompt that lacks
-    /// rows.
+    /// [`AlignError::MissingPrompt`], [`AlignError::TooLong`] or [`AlignError::PromptRows`] names the
+    /// first prompt that lacks rows.
     pub fn finish(self) -> Result<(), AlignError> {
-        for (prompt, (&rows, y)) in self.rows.iter().zip(&self.targets.0).enumerate() {
-            let (prompt, tokens) = (prompt as u32, y.len());
-            if rows == 0 {
-                return Err(AlignError::MissingPrompt { prompt });
-            }
-            if self.contexts == Contexts::Steps && (rows as usize) < tokens {
-                return Err(AlignError::TooLong { prompt, tokens, rows });
+        for (prompt, (&rows, y)) in (0..).zip(self.rows.iter().zip(&self.targets.0)) {
+            let lacks = |tokens| (rows as usize) < tokens;
+            let (of_target, of_prompt) = (y.len(), self.tokens_of(prompt));
+            match self.contexts {
+                _ if rows == 0 => return Err(AlignError::MissingPrompt { prompt }),
+                Contexts::Steps if lacks(of_target) => return Err(AlignError::TooLong { prompt, tokens: of_target, rows }),
+                Contexts::PromptAll if lacks(of_prompt) => {
+                    return Err(AlignError::PromptRows { prompt, tokens: of_prompt, rows });
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -228,9 +244,10 @@ impl Joined {
 pub fn join<'s>(
     shards: impl IntoIterator<Item = (&'s [u32], &'s [u32])>,
     targets: &Targets,
+    prompts: &[PromptSpec],
     contexts: Contexts,
 ) -> Result<Joined, AlignError> {
-    let mut joiner = Joiner::new(targets, contexts);
+    let mut joiner = Joiner::new(targets, prompts, contexts);
     let mut all = Joined::default();
     for (shard, (prompt, step)) in shards.into_iter().enumerate() {
         all.append(joiner.add(shard as u32, prompt, step)?);

@@ -18,8 +18,13 @@ fn columns(first: u32, steps: &[u32]) -> (Vec<u32>, Vec<u32>) {
     (prompt, steps.iter().flat_map(|&k| 0..k).collect())
 }
 
+/// Prompts of these lengths.
+fn prompts(lengths: &[usize]) -> Vec<PromptSpec> {
+    lengths.iter().map(|&len| PromptSpec { tokens: vec![TokenId(1); len], steps: 0 }).collect()
+}
+
 fn join_all(shards: &[(Vec<u32>, Vec<u32>)], targets: &Targets) -> Result<Joined, AlignError> {
-    join(shards.iter().map(|(prompt, step)| (prompt.as_slice(), step.as_slice())), targets, Contexts::Steps)
+    join(shards.iter().map(|(prompt, step)| (prompt.as_slice(), step.as_slice())), targets, &[], Contexts::Steps)
 }
 
 #[test]
@@ -35,7 +40,7 @@ fn rows_meet_targets_by_position_and_rows_past_the_end_are_unused() {
 #[test]
 fn one_row_of_a_prompt_meets_its_whole_target() {
     let targets = targets(&[2, 3]);
-    let joined = join([(&[0, 1][..], &[0, 0][..])], &targets, Contexts::Prompt).unwrap();
+    let joined = join([(&[0, 1][..], &[0, 0][..])], &targets, &[], Contexts::Prompt).unwrap();
     let row = |row| RowRef { shard: 0, row };
     assert_eq!(joined.rows, [row(0), row(0), row(1), row(1), row(1)]);
     assert_eq!(joined.y, [100, 2, 200, 201, 2].map(TokenId));
@@ -46,13 +51,43 @@ fn one_row_of_a_prompt_meets_its_whole_target() {
 #[test]
 fn memories_of_the_other_contexts_are_refused() {
     let targets = targets(&[2, 3]);
-    let of_steps = join([(&[0, 0, 1][..], &[0, 1, 0][..])], &targets, Contexts::Prompt).unwrap_err();
+    let of_steps = join([(&[0, 0, 1][..], &[0, 1, 0][..])], &targets, &[], Contexts::Prompt).unwrap_err();
     assert_eq!(of_steps, AlignError::SecondRow { prompt: 0 });
-    let of_prompts = join([(&[0, 1][..], &[0, 0][..])], &targets, Contexts::Steps).unwrap_err();
+    let of_prompts = join([(&[0, 1][..], &[0, 0][..])], &targets, &[], Contexts::Steps).unwrap_err();
     assert_eq!(of_prompts, AlignError::TooLong { prompt: 0, tokens: 2, rows: 1 });
-    let missing = join([(&[0][..], &[0][..])], &targets, Contexts::Prompt).unwrap_err();
+    let missing = join([(&[0][..], &[0][..])], &targets, &[], Contexts::Prompt).unwrap_err();
     assert_eq!(missing, AlignError::MissingPrompt { prompt: 1 });
-    assert_eq!(Contexts::of(MemoryKind::PromptAll), Err(AlignError::Kind));
+}
+
+#[test]
+fn the_last_row_of_all_the_prompts_tokens_meets_its_whole_target() {
+    let targets = targets(&[2, 1]);
+    let prompts = prompts(&[3, 1]);
+    let joined = join([(&[0, 0, 0, 1][..], &[0, 1, 2, 0][..])], &targets, &prompts, Contexts::PromptAll).unwrap();
+    let row = |row| RowRef { shard: 0, row };
+    assert_eq!(joined.rows, [row(2), row(2), row(3)]);
+    assert_eq!(joined.y, [100, 2, 2].map(TokenId));
+    assert_eq!((joined.step, joined.prompt), (vec![0, 1, 0], vec![0, 0, 1]));
+}
+
+#[test]
+fn rows_that_are_not_those_of_the_prompts_tokens_are_refused() {
+    let targets = targets(&[2, 1]);
+    let prompts = prompts(&[3, 1]);
+    let refused = |prompt: &[u32], step: &[u32]| join([(prompt, step)], &targets, &prompts, Contexts::PromptAll).unwrap_err();
+    let too_many = AlignError::PromptRows { prompt: 1, tokens: 1, rows: 2 };
+    assert_eq!(refused(&[0, 0, 0, 1, 1], &[0, 1, 2, 0, 1]), too_many);
+    let too_few = AlignError::PromptRows { prompt: 0, tokens: 3, rows: 2 };
+    assert_eq!(refused(&[0, 0, 1], &[0, 1, 0]), too_few);
+    assert_eq!(refused(&[0, 0, 0], &[0, 1, 2]), AlignError::MissingPrompt { prompt: 1 });
+    assert!(too_few.to_string().contains("has 3 tokens and the memory has 2 of their rows"), "{too_few}");
+}
+
+#[test]
+fn every_kind_of_memory_gives_its_contexts() {
+    for contexts in [Contexts::Steps, Contexts::Prompt, Contexts::PromptAll] {
+        assert_eq!(Contexts::of(contexts.kind()), contexts);
+    }
 }
 
 #[test]
@@ -85,7 +120,7 @@ fn repeated_shards_are_refused() {
 #[test]
 fn columns_of_different_lengths_are_refused() {
     let targets = targets(&[2]);
-    let error = Joiner::new(&targets, Contexts::Steps).add(7, &[0, 0], &[0]).unwrap_err();
+    let error = Joiner::new(&targets, &[], Contexts::Steps).add(7, &[0, 0], &[0]).unwrap_err();
     assert_eq!(error, AlignError::Columns { shard: 7, prompts: 2, steps: 1 });
 }
 
@@ -109,7 +144,7 @@ proptest! {
         let budgets = targets.budgets();
         let (first, second) = budgets.split_at(cut.min(budgets.len()));
         // Shards may arrive in any order.
-        let mut joiner = Joiner::new(&targets, Contexts::Steps);
+        let mut joiner = Joiner::new(&targets, &[], Contexts::Steps);
         let (prompt, step) = columns(first.len() as u32, second);
         let mut joined = joiner.add(1, &prompt, &step).unwrap();
         let (prompt, step) = columns(0, first);

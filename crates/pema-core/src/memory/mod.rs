@@ -33,6 +33,11 @@ pub const SHARD_FORMAT: &str = "pema-shard";
 /// The `version` entry of a shard's safetensors metadata.
 pub const SHARD_VERSION: &str = "1";
 
+/// Bytes of a row with a hidden state of `d` entries: `h` and three columns.
+pub const fn row_bytes(d: usize) -> usize {
+    2 * d + 12
+}
+
 /// `n` rows of a memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shard {

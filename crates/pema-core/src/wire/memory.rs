@@ -21,7 +21,7 @@ pub enum MemoryKind {
     Steps,
     /// `f(prompt)` alone: one row a prompt, no decoding.
     Prompt,
-    /// The hidden state of every prompt token.
+    /// The hidden state of every prompt token, the last `f(prompt)`: one row a token, no decoding.
     PromptAll,
 }
 

@@ -11,7 +11,7 @@ mod memory;
 mod problem;
 
 pub use card::{Artifact, Limits, ModelCard};
-pub use generate::{ClientMessage, LogitsMode};
+pub use generate::{ClientMessage, LogitsMode, PromptStates};
 pub use memory::{CreateMemory, MemoryKind, MemoryManifest, MemoryState, PromptSpec, STEP_BUCKET, ShardEntry, bucket_steps};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem};
 

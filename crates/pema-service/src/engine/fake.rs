@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use half::f16;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Engine, EngineError, EngineInfo, Pending, PromptRows, Rows, Session, Step, argmax};
@@ -49,7 +50,7 @@ impl FakeEngine {
         let products: Vec<f32> = self.head.chunks(self.info.hidden_size).map(product).collect();
         let logits = rule.logits(&products);
         let greedy = argmax(&logits, |_| true);
-        Step { index, h, logits, greedy }
+        Step { index, h, earlier: Vec::new(), logits, greedy }
     }
 
     fn rows(&self, mut sequence: Vec<TokenId>, rows: Rows) -> PromptRows {
@@ -103,22 +104,24 @@ struct FakeSession {
 }
 
 impl FakeSession {
-    fn answer(&self) -> Pending<Step> {
+    fn answer(&self, earlier: Vec<f16>) -> Pending<Step> {
         let (reply, answer) = oneshot::channel();
-        let _ = reply.send(Ok(self.engine.step(&self.sequence, self.index)));
+        let _ = reply.send(Ok(Step { earlier, ..self.engine.step(&self.sequence, self.index) }));
         answer
     }
 }
 
 impl Session for FakeSession {
-    fn start(&mut self, prompt: Vec<TokenId>) -> Pending<Step> {
+    fn start(&mut self, prompt: Vec<TokenId>, states: PromptStates) -> Pending<Step> {
+        let mut earlier = self.engine.rows(prompt.clone(), Rows::All).h;
+        earlier.truncate(states.earlier(prompt.len()) * self.engine.info.hidden_size);
         (self.sequence, self.index) = (prompt, 0);
-        self.answer()
+        self.answer(earlier)
     }
 
     fn push(&mut self, token: TokenId) -> Pending<Step> {
         self.sequence.push(token);
         self.index += 1;
-        self.answer()
+        self.answer(Vec::new())
     }
 }

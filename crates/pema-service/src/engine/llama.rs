@@ -8,6 +8,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 use tokio::sync::oneshot;
 
 use super::worker::{self, Command};
@@ -140,9 +141,9 @@ struct LlamaSession {
 }
 
 impl Session for LlamaSession {
-    fn start(&mut self, prompt: Vec<TokenId>) -> Pending<Step> {
+    fn start(&mut self, prompt: Vec<TokenId>, states: PromptStates) -> Pending<Step> {
         let sequence = self.sequence;
-        ask(&self.commands, |reply| Command::Start { sequence, prompt, reply })
+        ask(&self.commands, |reply| Command::Start { sequence, prompt, states, reply })
     }
 
     fn push(&mut self, token: TokenId) -> Pending<Step> {

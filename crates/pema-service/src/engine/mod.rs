@@ -17,6 +17,7 @@ mod worker;
 
 use half::f16;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 use tokio::sync::oneshot;
 
 #[cfg(test)]
@@ -73,6 +74,9 @@ pub struct Step {
     pub index: u32,
     /// Hidden state `[d]`.
     pub h: Vec<f32>,
+    /// Hidden states of the prompt's tokens before its last, `[p - 1, d]`, after a prompt that all are
+    /// asked of.
+    pub earlier: Vec<f16>,
     /// Logits `[v]`.
     pub logits: Vec<f32>,
     /// Their argmax.
@@ -100,7 +104,7 @@ pub trait Engine: Send + Sync + 'static {
 /// One sequence that grows as its owner says. Dropping it frees its place.
 pub trait Session: Send {
     /// Forgets the sequence and reads `prompt`.
-    fn start(&mut self, prompt: Vec<TokenId>) -> Pending<Step>;
+    fn start(&mut self, prompt: Vec<TokenId>, states: PromptStates) -> Pending<Step>;
     /// Appends one token.
     fn push(&mut self, token: TokenId) -> Pending<Step>;
 }

@@ -2,6 +2,7 @@
 
 use half::f16;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 use tokio::sync::oneshot;
 
 use super::{EngineError, PromptRows, Rows, Step};
@@ -42,6 +43,10 @@ pub(super) struct PromptWork {
 #[derive(Default)]
 pub(super) struct SessionWork {
     pub index: u32,
+    /// Of the prompt, as long as it is being read.
+    pub states: PromptStates,
+    /// Hidden states of the prompt's tokens so far, if all are asked for.
+    pub earlier: Vec<f16>,
     pub reply: Option<Reply<Step>>,
 }
 
@@ -73,7 +78,23 @@ impl PromptWork {
     }
 }
 
+impl SessionWork {
+    /// A prompt to be read.
+    pub(super) fn reading(states: PromptStates, reply: Reply<Step>) -> Self {
+        Self { index: 0, states, earlier: Vec::new(), reply: Some(reply) }
+    }
+}
+
 impl Sequence {
+    /// Whether its owner wants every row, and not only those after which nothing is pending.
+    pub(super) fn wants_all(&self) -> bool {
+        match &self.owner {
+            Owner::Prompt(work) => work.rows == Rows::All,
+            Owner::Session(work) => work.states == PromptStates::All,
+            Owner::Free => false,
+        }
+    }
+
     /// Whether the one who asked has gone away.
     pub(super) fn abandoned(&self) -> bool {
         matches!(&self.owner, Owner::Prompt(work) if work.reply.is_closed())

@@ -9,12 +9,14 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use half::f16;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{LlamaContextParams, LlamaPoolingType};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use pema_core::id::TokenId;
+use pema_core::wire::PromptStates;
 
 use super::batch::{BATCH_TOKENS, Run, plan};
 use super::llama::backend;
@@ -24,7 +26,7 @@ use super::{EngineError, EngineInfo, PromptRows, Rows, Step, argmax};
 /// What the handle asks of the thread.
 pub(super) enum Command {
     Extract { prompt: Vec<TokenId>, rows: Rows, reply: Reply<PromptRows> },
-    Start { sequence: usize, prompt: Vec<TokenId>, reply: Reply<Step> },
+    Start { sequence: usize, prompt: Vec<TokenId>, states: PromptStates, reply: Reply<Step> },
     Push { sequence: usize, token: TokenId, reply: Reply<Step> },
     Close { sequence: usize },
 }
@@ -111,10 +113,10 @@ impl<'m> Worker<'m> {
                 self.queue.push_back((prompt, PromptWork { rows, done: PromptRows::default(), reply }));
             }
             Command::Close { sequence } => self.release(sequence),
-            Command::Start { sequence, prompt, reply } => {
+            Command::Start { sequence, prompt, states, reply } => {
                 self.release(sequence);
                 self.sequences[sequence].pending = prompt;
-                self.sequences[sequence].owner = Owner::Session(SessionWork { index: 0, reply: Some(reply) });
+                self.sequences[sequence].owner = Owner::Session(SessionWork::reading(states, reply));
             }
             Command::Push { sequence, token, reply } => self.push(sequence, token, reply),
         }
@@ -195,7 +197,7 @@ impl<'m> Worker<'m> {
     /// Hands row `row` of the last decode to the owner of `sequence`.
     fn take_row(&mut self, sequence: usize, row: i32, last: bool) -> Result<(), EngineError> {
         let place = &mut self.sequences[sequence];
-        if !last && !matches!(&place.owner, Owner::Prompt(work) if work.rows == Rows::All) {
+        if !last && !place.wants_all() {
             return Ok(());
         }
         let h = self.context.embeddings_ith(row).map_err(|e| EngineError::Decode(e.to_string()))?;
@@ -215,10 +217,12 @@ impl<'m> Worker<'m> {
                     }
                 }
             }
+            Owner::Session(work) if !last => work.earlier.extend(h.iter().map(|&x| f16::from_f32(x))),
             Owner::Session(work) => {
+                let earlier = std::mem::take(&mut work.earlier);
                 if let Some(reply) = work.reply.take() {
                     let greedy = argmax(logits, |_| true);
-                    let step = Step { index: work.index, h: h.to_vec(), logits: logits.to_vec(), greedy };
+                    let step = Step { index: work.index, h: h.to_vec(), earlier, logits: logits.to_vec(), greedy };
                     let _ = reply.send(Ok(step));
                 }
             }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use half::f16;
 use pema_core::id::TokenId;
 use pema_core::wire::frame::{FrameLogits, StepFrame};
-use pema_core::wire::{ClientMessage, GENERATE_SUBPROTOCOL, LogitsMode};
+use pema_core::wire::{ClientMessage, GENERATE_SUBPROTOCOL, LogitsMode, PromptStates};
 
 use super::error::ApiError;
 use super::state::AppState;
@@ -77,7 +77,7 @@ impl Stream {
     async fn answer(&mut self, text: &str) -> Result<Vec<u8>, ApiError> {
         let message = serde_json::from_str(text).map_err(|e| ApiError::Malformed(e.to_string()))?;
         let step = match message {
-            ClientMessage::Start { prompt, logits } => self.start(prompt, logits)?,
+            ClientMessage::Start { prompt, logits, states } => self.start(prompt, logits, states)?,
             ClientMessage::Token { token } => self.push(token)?,
         };
         let step = step.await.map_err(|_| EngineError::Gone)??;
@@ -87,7 +87,7 @@ impl Stream {
         Ok(frame)
     }
 
-    fn start(&mut self, prompt: Vec<TokenId>, logits: LogitsMode) -> Result<Pending<Step>, ApiError> {
+    fn start(&mut self, prompt: Vec<TokenId>, logits: LogitsMode, states: PromptStates) -> Result<Pending<Step>, ApiError> {
         let card = &self.state.model.card;
         check_prompt(0, &prompt, card)?;
         let most = card.logits_modes.iter().find_map(|mode| match mode {
@@ -105,7 +105,7 @@ impl Stream {
             Some(session) => session,
             None => self.state.model.engine.open()?,
         };
-        Ok(self.session.insert(session).start(prompt))
+        Ok(self.session.insert(session).start(prompt, states))
     }
 
     fn push(&mut self, token: TokenId) -> Result<Pending<Step>, ApiError> {
@@ -127,7 +127,7 @@ fn frame(step: Step, logits: LogitsMode) -> StepFrame {
         LogitsMode::TopK { k } => FrameLogits::TopK(largest(&step.logits, k as usize)),
         LogitsMode::Full => FrameLogits::Full(step.logits),
     };
-    StepFrame { step: step.index, greedy: step.greedy, h, logits }
+    StepFrame { step: step.index, greedy: step.greedy, h, earlier: step.earlier, logits }
 }
 
 /// The `k` largest logits, in falling order.

@@ -47,7 +47,13 @@ pub fn config(data_dir: &Path) -> ServeConfig {
         allow_origins: vec![ORIGIN.to_owned()],
         keys: vec![ALICE.to_owned(), BOB.to_owned()],
         data_dir: data_dir.to_owned(),
-        limits: LimitsConfig { max_streams: 2, max_prompts: 100, max_body_bytes: 100_000, ..LimitsConfig::default() },
+        limits: LimitsConfig {
+            max_streams: 2,
+            max_prompts: 100,
+            max_rows: 10_000,
+            max_body_bytes: 100_000,
+            ..LimitsConfig::default()
+        },
     }
 }
 

@@ -189,6 +189,9 @@ pub struct TrainSettings {
     pub recall: bool,
     /// Whether the adapter may copy tokens of the prompt; false is the paper's method.
     pub copy: bool,
+    /// Whether the adapter attends over all the prompt's tokens, which needs contexts of these; false is
+    /// the paper's method.
+    pub attend: bool,
     /// Whether the softmax is over the tokens that the memory meets alone; false is the paper's method.
     pub short_vocabulary: bool,
     /// Which contexts target tokens are learned from; position is the paper's method.
@@ -203,8 +206,8 @@ pub struct TrainSettings {
 pub struct Decoding {
     /// The mixture.
     pub mixture: Mixture,
-    /// When the model is asked. Absent: at every token. Needs an adapter with contexts of the prompt
-    /// alone; the model then does not write for comparison.
+    /// When the model is asked. Absent: at every token. Needs an adapter with contexts of the prompt,
+    /// alone or of all its tokens; the model then does not write for comparison.
     pub consult: Option<Asking>,
     /// Greedy when absent.
     pub sampling: Option<Sampling>,
@@ -222,6 +225,8 @@ pub enum Contexts {
     Steps,
     /// Of the prompt alone: one row a prompt.
     Prompt,
+    /// Of all the prompt's tokens: one row each.
+    PromptAll,
 }
 
 impl From<Contexts> for pema_core::align::Contexts {
@@ -229,6 +234,7 @@ impl From<Contexts> for pema_core::align::Contexts {
         match contexts {
             Contexts::Steps => Self::Steps,
             Contexts::Prompt => Self::Prompt,
+            Contexts::PromptAll => Self::PromptAll,
         }
     }
 }
@@ -238,6 +244,7 @@ impl From<pema_core::align::Contexts> for Contexts {
         match contexts {
             pema_core::align::Contexts::Steps => Self::Steps,
             pema_core::align::Contexts::Prompt => Self::Prompt,
+            pema_core::align::Contexts::PromptAll => Self::PromptAll,
         }
     }
 }

@@ -95,6 +95,8 @@ pub struct DataSummary {
     pub memory_of_steps: MemoryEstimate,
     /// A memory of contexts of the prompt alone.
     pub memory_of_prompts: MemoryEstimate,
+    /// A memory of contexts of all the prompts' tokens.
+    pub memory_of_prompt_tokens: MemoryEstimate,
     /// The first pairs.
     pub preview: Vec<PairPreview>,
 }
@@ -180,7 +182,7 @@ pub struct AdapterInfo {
     pub name: String,
     /// r.
     pub rank: u32,
-    /// The contexts that it is given; one that needs the prompt's alone can write privately.
+    /// The contexts that it is given; one that needs those of the prompt can write privately.
     pub contexts: Contexts,
     /// Bytes of its file.
     pub bytes: f64,

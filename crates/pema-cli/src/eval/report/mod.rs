@@ -199,6 +199,7 @@ impl Report {
             match self.contexts {
                 Contexts::Steps => "after every word",
                 Contexts::Prompt => "of the prompt alone",
+                Contexts::PromptAll => "of all the prompt's tokens",
             },
             self.memory_rows,
             self.memory_pairs,
