@@ -49,7 +49,7 @@ impl Desk {
         let key = ContentHash::of(format!("{key}\n{adapter}\n{writing:?}").as_bytes()).as_str()[..32].to_owned();
         let mixer = generate::mixer(state).await?;
         let unrolling = |&len: &u32| generate::unrolling(writing.mixture, len);
-        let unrollings = state.data()?.source_lens.iter().map(unrolling).collect::<Result<_, _>>()?;
+        let unrollings = state.data()?.prepared.source_lens.iter().map(unrolling).collect::<Result<_, _>>()?;
         Ok(Self { mixer, contexts, unrollings, key })
     }
 
@@ -77,7 +77,7 @@ pub(crate) async fn rehearse(state: &mut State, page: &Page, writing: Writing) -
         Contexts::Steps => &[Who::Adapter, Who::Mixture],
         Contexts::Prompt => &[Who::Adapter],
     };
-    let Prepared { prompts, targets } = regeneration.pairs;
+    let Prepared { prompts, targets, .. } = regeneration.pairs;
     let (total, mut done) = (prompts.len() * writers.len(), 0);
     let (mut sequences, mut tokens) = (0.0_f64, 0.0_f64);
     for who in writers {

@@ -5,11 +5,9 @@ use futures::executor::block_on;
 use half::f16;
 use pema_adapter::ContextStream;
 use pema_core::{
-    data::Pair,
     id::{ContentHash, ContentHasher, TokenId},
     memory::Shard,
     prepare::Prepared,
-    text::Tokenizer,
 };
 
 use crate::{
@@ -87,14 +85,13 @@ fn name(pairs: &Prepared) -> ContentHash {
 }
 
 /// The pairs with their contexts.
-pub fn references(pairs: &[Pair], prepared: &Prepared, shard: &Shard, tokenizer: &Tokenizer) -> Result<References> {
+pub fn references(prepared: &Prepared, shard: &Shard) -> Result<References> {
     let mut row = 0;
-    let mut all = Vec::with_capacity(pairs.len());
-    for ((number, pair), prompt) in (0..).zip(pairs).zip(&prepared.prompts) {
+    let mut all = Vec::with_capacity(prepared.prompts.len());
+    for ((number, prompt), &source_len) in (0..).zip(&prepared.prompts).zip(&prepared.source_lens) {
         let target = prepared.targets.of(number).context("a prompt without a target")?.to_vec();
         let h = (row..row + target.len()).map(|row| shard.row(row).to_vec()).collect();
         row += target.len();
-        let source_len = tokenizer.encode(&pair.input)?.len() as u32;
         all.push(Reference { prompt: prompt.tokens.clone(), target, h, source_len });
     }
     Ok(References { all, name: name(prepared) })

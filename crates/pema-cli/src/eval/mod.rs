@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> Result<()> {
     let along = |pairs: &[Pair]| -> Result<References> {
         let prepared = data.prepare(pairs, &folder)?;
         let shard = contexts::along_targets(&folder, &client, &prepared)?;
-        references(pairs, &prepared, &shard, &folder.tokenizer)
+        references(&prepared, &shard)
     };
     let SplitPairs { train, valid, test } = &data.split;
     println!("contexts along {} validation and {} test references", valid.len(), test.len());
