@@ -12,7 +12,7 @@ use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
     Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, Generation, HostRows, Memory,
-    MemoryBuilder, MemoryError, Mixer, NotPrivate, ReadError, TrainError, Trainer, generate,
+    MemoryBuilder, MemoryError, Mixer, NotLearned, NotPrivate, ReadError, TrainError, Trainer, generate,
 };
 use pema_core::align::{AlignError, Contexts, Targets};
 use pema_core::id::TokenId;
@@ -161,6 +161,7 @@ struct Owner {
 enum Failure {
     Read(ReadError),
     NotPrivate(NotPrivate),
+    NotLearned(NotLearned),
 }
 
 impl From<ReadError> for Failure {
@@ -172,6 +173,12 @@ impl From<ReadError> for Failure {
 impl From<NotPrivate> for Failure {
     fn from(error: NotPrivate) -> Self {
         Self::NotPrivate(error)
+    }
+}
+
+impl From<NotLearned> for Failure {
+    fn from(error: NotLearned) -> Self {
+        Self::NotLearned(error)
     }
 }
 

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, NotPrivate, ReadError, Regeneration, RehearsalError,
-    Trainer, Who,
+    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, NotLearned, NotPrivate, ReadError, Regeneration,
+    RehearsalError, Trainer, Who,
 };
 use pema_core::align::{Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
@@ -109,6 +109,12 @@ impl From<ReadError> for Failure {
 
 impl From<NotPrivate> for Failure {
     fn from(_: NotPrivate) -> Self {
+        Self
+    }
+}
+
+impl From<NotLearned> for Failure {
+    fn from(_: NotLearned) -> Self {
         Self
     }
 }
