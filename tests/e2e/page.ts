@@ -7,7 +7,7 @@ import type { Contexts, HeadForm, TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
-export type Schedule = 'linear' | 'quadratic' | 'constant';
+export type Schedule = 'linear' | 'quadratic' | 'constant' | 'learned';
 export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'regenerate' | 'adapters';
 
 export interface Files {

@@ -27,6 +27,7 @@ const context: Omit<TrainSettings, 'name'> = {
   attend: true,
   shortVocabulary: true,
   pairing: 'position',
+  gate: false,
   seed: 1,
 };
 

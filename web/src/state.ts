@@ -108,7 +108,7 @@ function cleared(state: State, command: Command): Partial<State> {
     case 'download-memory':
       return { memory: undefined, rehearsal: undefined, progress: {} };
     case 'train':
-      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined, rehearsal: undefined };
+      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined, rehearsal: undefined, progress: {} };
     case 'generate':
       return { generation: { compares: command.decoding.consult === undefined, tokens: { plm: [], mixture: [] }, result: undefined } };
     case 'evaluate':

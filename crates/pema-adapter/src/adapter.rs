@@ -7,6 +7,7 @@ use pema_core::schedule::log_softmax;
 use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::encoder::Encoder;
+use crate::gate::Gate;
 use crate::recall::RecallContext;
 use crate::train::Weights;
 use crate::vocabulary::Kept;
@@ -19,6 +20,8 @@ pub struct Adapter {
     pub(crate) b_rct: Option<Tensor<2>>,
     /// What its softmax is over, unless that is every token.
     pub(crate) kept: Option<Kept>,
+    /// What may say its weight, if it was trained and training was not stopped before.
+    pub(crate) gate: Option<Gate>,
     pub(crate) origin: AdapterOrigin,
 }
 
@@ -69,9 +72,15 @@ impl Adapter {
         self.weights.b.dims()[0]
     }
 
-    /// Entries of the matrices that inference needs.
+    /// Whether it has a gate, which a learned schedule needs.
+    pub fn has_gate(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Entries of the matrices that inference needs, and the gate's.
     pub fn parameters(&self) -> usize {
-        self.weights.named().map(|(_, matrix)| matrix.shape().num_elements()).sum()
+        let of_gate = self.gate.as_ref().map_or(0, |gate| gate.weights().len());
+        self.weights.named().map(|(_, matrix)| matrix.shape().num_elements()).sum::<usize>() + of_gate
     }
 
     /// `log softmax` of logits `[v]` over the adapter's vocabulary.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{AdapterConfig, ConfigError};
 use crate::encoder::Encoder;
+use crate::gate::{Examples, Gate};
 use crate::head::Head;
 use crate::memory::{Memory, Rows};
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
@@ -69,6 +70,8 @@ struct Document {
     adam_time: Option<usize>,
     has_best: bool,
     has_b_rct: bool,
+    #[serde(default)]
+    has_gate: bool,
     place: Place,
     config: AdapterConfig,
     head: ContentHash,
@@ -99,6 +102,7 @@ impl<R: Rows> Trainer<R> {
             adam_time: self.moments.as_ref().map(|moments| moments.time),
             has_best: self.best.is_some(),
             has_b_rct: b_rct.is_some(),
+            has_gate: self.gate.is_some(),
             place: self.place.clone(),
             config: self.config.clone(),
             head: self.head.hash().clone(),
@@ -124,6 +128,7 @@ impl<R: Rows> Trainer<R> {
         if let Some(b_rct) = b_rct {
             tensors.push(("b_rct".to_owned(), Matrix::read(b_rct).await?));
         }
+        tensors.extend(self.gate.iter().map(|gate| ("gate".to_owned(), Matrix::from(gate))));
         Ok(Checkpoint(tensor_file::write(&document, tensors)?))
     }
 
@@ -146,6 +151,7 @@ impl<R: Rows> Trainer<R> {
             Ok::<_, FileError>(Moments { time, first, second })
         });
         let moments = moments.transpose()?;
+        let gate = document.has_gate.then(|| Gate::read(&saved.file, document.d, document.config.rank)).transpose()?;
         let encoder = Encoder::of(&document.config);
         let (objective, next) = match phase {
             Phase::Reconstruction => {
@@ -176,6 +182,9 @@ impl<R: Rows> Trainer<R> {
             objective,
             history,
             order,
+            // A gate's turn begins anew, and ends the same.
+            examples: Examples::default(),
+            gate,
         };
         trainer.order = trainer.epoch_order();
         match trainer.place_is_reachable() {

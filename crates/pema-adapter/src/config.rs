@@ -54,6 +54,9 @@ pub struct AdapterConfig {
     pub contexts: Contexts,
     /// Which of the contexts each target token is learned from. Default position, as the paper.
     pub pairing: Pairing,
+    /// Whether validation pairs then teach a gate that says the adapter's weight at each token. Default
+    /// false, as the paper.
+    pub gate: bool,
     /// Seeds the initial weights, the order of rows and dropout. Default 0.
     pub seed: u64,
 }
@@ -80,6 +83,7 @@ impl Default for AdapterConfig {
             vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
             pairing: Pairing::Position,
+            gate: false,
             seed: 0,
         }
     }

@@ -1,5 +1,5 @@
 //! Adapters as files: safetensors with `a`, `b_pd`, `b_rct` if there was a phase 1, and what the
-//! settings have beside these ([`Extra`]).
+//! settings have beside these ([`Extra`]), and `gate` if there is one.
 
 use burn::tensor::Device;
 use pema_core::align::Contexts;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, AdapterOrigin};
 use crate::config::{AdapterConfig, ConfigError};
+use crate::gate::Gate;
 use crate::tensor_file::{self, FileError, Matrix, ReadError, TensorFile};
 use crate::train::{Extra, Weights};
 use crate::vocabulary::{Kept, Vocabulary};
@@ -28,6 +29,8 @@ struct Document {
     rank: usize,
     alpha: f64,
     has_b_rct: bool,
+    #[serde(default)]
+    has_gate: bool,
     config: AdapterConfig,
     kept: Option<Kept>,
     head: ContentHash,
@@ -50,6 +53,8 @@ pub struct AdapterSummary {
     pub rank: usize,
     /// The contexts that it must be given.
     pub contexts: Contexts,
+    /// Whether it has a gate, which a learned schedule needs.
+    pub has_gate: bool,
     /// The LM head that it was trained through.
     pub head: ContentHash,
     /// The model that its memory was extracted from.
@@ -62,8 +67,8 @@ impl AdapterSummary {
     /// # Errors
     /// [`ImportError`] when the file is no adapter of this format.
     pub fn read(bytes: &[u8]) -> Result<Self, ImportError> {
-        let Document { name, rank, config, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
-        Ok(Self { name, rank, contexts: config.contexts, head, model })
+        let Document { name, rank, has_gate, config, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
+        Ok(Self { name, rank, contexts: config.contexts, has_gate, head, model })
     }
 }
 
@@ -79,6 +84,7 @@ impl Adapter {
             rank: config.rank,
             alpha: config.alpha,
             has_b_rct: self.b_rct.is_some(),
+            has_gate: self.gate.is_some(),
             config,
             kept: self.kept.clone(),
             head,
@@ -91,6 +97,7 @@ impl Adapter {
         for (name, matrix) in [("a", a), ("b_pd", b_pd)].into_iter().chain(b_rct).chain(extras) {
             tensors.push((name.to_owned(), Matrix::read(matrix).await?));
         }
+        tensors.extend(self.gate.iter().map(|gate| ("gate".to_owned(), Matrix::from(gate))));
         Ok(tensor_file::write(&document, tensors)?)
     }
 
@@ -117,7 +124,8 @@ impl Adapter {
             weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, rank))?);
         }
         let b_rct = document.has_b_rct.then(|| matrix("b_rct", [rank, d])).transpose()?;
-        let adapter = Self { weights, b_rct, kept, origin: AdapterOrigin { config, head: document.head, model } };
+        let gate = document.has_gate.then(|| Gate::read(&file, d, rank)).transpose()?;
+        let adapter = Self { weights, b_rct, kept, gate, origin: AdapterOrigin { config, head: document.head, model } };
         Ok((name, adapter))
     }
 }

@@ -10,12 +10,13 @@ use pema_core::wire::frame::StepFrame;
 
 use crate::mixture::{Hidden, Mixer, NotPrivate, Picked};
 use crate::tensor_file::ReadError;
+use crate::weighing::{NotLearned, Weighing};
 
 /// Where hidden states come from: a service's generation stream.
 #[expect(async_fn_in_trait, reason = "callers are single-threaded: a tab's worker or a block_on")]
 pub trait ContextStream {
     /// What can go wrong.
-    type Error: From<ReadError> + From<NotPrivate>;
+    type Error: From<ReadError> + From<NotPrivate> + From<NotLearned>;
 
     /// Begins a sequence with a prompt; the frame holds `f(prompt)`, and the hidden states of the
     /// prompt's other tokens if `states` asks for all. A frame that holds others is an error of the stream.
@@ -115,7 +116,8 @@ pub struct Chosen {
 ///
 /// # Errors
 /// Those of the stream, [`NotPrivate`] before anything is sent when the adapter cannot do without
-/// the PLM as [`Generation::consult`] wants, and [`ReadError`] when the device fails.
+/// the PLM as [`Generation::consult`] wants, likewise [`NotLearned`] when its gate is to say weights and
+/// cannot, and [`ReadError`] when the device fails.
 pub async fn generate<S: ContextStream>(
     stream: &mut S,
     mixer: &Mixer,
@@ -127,6 +129,11 @@ pub async fn generate<S: ContextStream>(
         Consult::Always => None,
         Consult::First(_) | Consult::Above(_) => Some(mixer.private()?),
     };
+    let weighing = |t: usize| match &unrolling {
+        Some(unrolling) => mixer.weighing(unrolling, t),
+        None => Ok(Weighing::Given(Mix::PLM)),
+    };
+    weighing(0)?;
     if max_tokens == 0 {
         return Ok(());
     }
@@ -142,24 +149,23 @@ pub async fn generate<S: ContextStream>(
             Some(private) => Some(private.choose(&h_prompt, prompt, &written, choice, &ruled_out).await?),
             None => None,
         };
-        let (mix, picked) = match alone.filter(|alone| consult.spares(alone)) {
+        let picked = match alone.filter(|alone| consult.spares(alone)) {
             Some(alone) => {
                 stream.pause().await;
-                (Mix::ADAPTER, alone)
+                alone
             }
             None => {
                 for &token in &written[told..] {
                     current = stream.push(token).await?.h;
                 }
                 told = written.len();
-                let mix = unrolling.as_ref().map_or(Mix::PLM, |unrolling| unrolling.mix(step));
                 let hidden = Hidden { prompt: &h_prompt, current: &current };
-                (mix, mixer.choose(hidden, prompt, &written, mix, choice, &ruled_out).await?)
+                mixer.choose(hidden, prompt, &written, weighing(step)?, choice, &ruled_out).await?
             }
         };
-        let Picked { token, p_pema, p_plm, p_mixture, .. } = picked;
+        let Picked { token, p_pema, p_plm, p_mixture, lambda, .. } = picked;
         let is_end = endings.contains(&token);
-        let flow = on_token(Chosen { token, is_end, lambda: mix.lambda, p_pema, p_plm, p_mixture });
+        let flow = on_token(Chosen { token, is_end, lambda, p_pema, p_plm, p_mixture });
         if is_end || flow.is_break() || step + 1 == max_tokens {
             break;
         }

@@ -8,7 +8,6 @@ use pema_core::align::{AlignError, Contexts, Joiner, RowRef};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
-use pema_core::wire::PromptSpec;
 
 use crate::memory::{FreeRun, HostRows, Memory, MemoryError, Prompts};
 
@@ -16,7 +15,7 @@ use crate::memory::{FreeRun, HostRows, Memory, MemoryError, Prompts};
 #[derive(Debug)]
 pub struct MemoryBuilder<'t> {
     joiner: Joiner<'t>,
-    prompts: &'t [PromptSpec],
+    pairs: &'t Prepared,
     contexts: Contexts,
     d: usize,
     /// The first prompt whose pairs are for validation.
@@ -42,7 +41,7 @@ impl<'t> MemoryBuilder<'t> {
     pub fn new(pairs: &'t Prepared, contexts: Contexts, d: usize, validation_from: u32) -> Self {
         Self {
             joiner: Joiner::new(&pairs.targets, &pairs.prompts, contexts),
-            prompts: &pairs.prompts,
+            pairs,
             contexts,
             d,
             validation_from,
@@ -61,7 +60,7 @@ impl<'t> MemoryBuilder<'t> {
     /// Keeps the model's free runs as a whole, rows that no target token meets by position too, so
     /// that the memory can be [aligned](Memory::align). There are none in contexts of the prompt alone.
     pub fn keep_runs(self) -> Self {
-        let runs = (self.contexts == Contexts::Steps).then(|| vec![FreeRun::default(); self.prompts.len()]);
+        let runs = (self.contexts == Contexts::Steps).then(|| vec![FreeRun::default(); self.pairs.prompts.len()]);
         Self { runs, ..self }
     }
 
@@ -112,8 +111,8 @@ impl<'t> MemoryBuilder<'t> {
     pub fn finish(self) -> Result<Memory<Arc<HostRows>>, MemoryError> {
         self.joiner.finish()?;
         let rows = Arc::new(HostRows::new(self.d, self.h)?);
-        let tokens = self.prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-        let prompts = Prompts { tokens, of: self.prompt };
+        let tokens = self.pairs.prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let prompts = Prompts { tokens, source_lens: self.pairs.source_lens.clone(), of: self.prompt };
         let memory = Memory::paired(rows, self.row_of, self.y, self.train, self.valid)?;
         Ok(memory.with_places(self.contexts, self.steps, prompts).with_runs(self.runs.unwrap_or_default()))
     }

@@ -16,6 +16,7 @@
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::align`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
+//! - [`Gate`]: what may say the adapter's weight at each token; [`NotLearned`] where none can.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
 //! - [`Regeneration`]: contexts along the mixture's own words, for a second round.
 //!
@@ -27,6 +28,7 @@
 //! once before the first tensor. Nothing here blocks on a device: reads are `async`, and a native
 //! caller may `block_on` them. Nothing reads a clock: callers time [`Progress::rows`].
 
+mod adapted;
 mod adapter;
 mod alignment;
 mod attend;
@@ -34,8 +36,10 @@ pub mod bench;
 mod checkpoint;
 mod config;
 mod copying;
+mod distribution;
 mod encoder;
 mod export;
+mod gate;
 mod generation;
 mod head;
 mod head_loss;
@@ -50,6 +54,7 @@ mod regeneration;
 mod tensor_file;
 mod train;
 mod vocabulary;
+mod weighing;
 
 pub use adapter::{Adapter, AdapterOrigin};
 pub use attend::AttendContext;
@@ -58,6 +63,7 @@ pub use config::{AdapterConfig, ConfigError};
 pub use copying::{CopyBatch, CopyContext};
 pub use encoder::{Activation, Encoder};
 pub use export::{AdapterSummary, ExportError, ImportError};
+pub use gate::{Gate, GateFit};
 pub use generation::{Chosen, Consult, ContextStream, Generation, generate};
 pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
 pub use head_loss::{LossError, frozen_head_cross_entropy};
@@ -72,3 +78,4 @@ pub use train::{
     TrainError, Trainer, Validation, Weights,
 };
 pub use vocabulary::Vocabulary;
+pub use weighing::{NotLearned, Weighing};

@@ -127,6 +127,8 @@ pub struct Memory<R> {
 pub(crate) struct Prompts {
     /// The tokens of each.
     pub(crate) tokens: Vec<Vec<TokenId>>,
+    /// The tokens of each one's input alone, `SL`.
+    pub(crate) source_lens: Vec<u32>,
     /// Each pair's prompt.
     pub(crate) of: Vec<u32>,
 }
@@ -239,10 +241,27 @@ impl<R: Rows> Memory<R> {
         end - self.prompt(index).len()..end
     }
 
+    /// `t` of pair `index`: its place in its target.
+    pub(crate) fn step(&self, index: usize) -> usize {
+        self.steps.get(index).map_or(0, |step| *step as usize)
+    }
+
+    /// `t / SL` of pair `index`.
+    pub(crate) fn progress(&self, index: usize) -> f32 {
+        let prompt = self.prompts.of.get(index).copied().unwrap_or_default();
+        let source_len = self.prompts.source_lens.get(prompt as usize).copied().unwrap_or_default().max(1);
+        self.step(index) as f32 / source_len as f32
+    }
+
+    /// What pair `index` counts beside the others, and a number that it shares with pairs of its prompt.
+    pub(crate) fn weight_and_group(&self, index: usize) -> (f32, u32) {
+        let group = self.prompts.of.get(index).copied().unwrap_or(index as u32);
+        (self.weights.get(index).copied().unwrap_or(1.0), group)
+    }
+
     /// The tokens of pair `index`'s target before `y[index]`.
     pub(crate) fn prefix(&self, index: usize) -> &[TokenId] {
-        let step = self.steps.get(index).map_or(0, |step| *step as usize);
-        &self.y[index.saturating_sub(step)..index]
+        &self.y[index.saturating_sub(self.step(index))..index]
     }
 
     /// `d`: entries in a row.
@@ -318,7 +337,7 @@ impl<R: Rows> Memory<R> {
         for number in lens.iter().chain(&self.train).chain(&self.valid) {
             hasher.update(&(*number as u64).to_le_bytes());
         }
-        let Prompts { tokens, of } = &self.prompts;
+        let Prompts { tokens, of, .. } = &self.prompts;
         let tokens = self.y.iter().chain(tokens.iter().flatten()).map(|token| &token.0);
         // Rows in order have the name that they had before there were other contexts and pairings.
         let is_in_order = self.contexts == Contexts::Steps && self.pairing == Pairing::Position;

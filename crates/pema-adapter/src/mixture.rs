@@ -5,21 +5,23 @@ use half::f16;
 use pema_core::align::Contexts;
 use pema_core::id::TokenId;
 use pema_core::sampling::{Choice, rule_out};
-use pema_core::schedule::{Mix, log_softmax};
+use pema_core::schedule::{GradualUnrolling, Mix, Mixing, log_softmax};
 use pema_core::wire::PromptStates;
 
+use crate::adapted::{Adapted, log_probs};
 use crate::adapter::Adapter;
 use crate::attend::AttendContext;
-use crate::copying::CopyContext;
+use crate::distribution::entropy;
+use crate::gate::Sight;
 use crate::head::Head;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use crate::head::Order;
-use crate::local_context::with_prefix;
-use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use crate::train::Extra;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use crate::vocabulary::Kept;
+use crate::weighing::{NotLearned, Weighing};
 
 /// Turns hidden states into distributions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Picked {
     pub p_mixture: f32,
     /// The mixture's entropy in nats.
     pub entropy: f32,
+    /// The adapter's weight in the mixture.
+    pub lambda: f32,
 }
 
 /// Hidden states of one step of a text.
@@ -63,6 +67,8 @@ pub struct Distributions {
     pub plm: Option<Vec<f32>>,
     /// The mixture's.
     pub mixture: Vec<f32>,
+    /// The adapter's weight in it.
+    pub lambda: f32,
 }
 
 impl Mixer {
@@ -75,6 +81,27 @@ impl Mixer {
     /// Whether there is an adapter.
     pub fn has_adapter(&self) -> bool {
         self.adapter.is_some()
+    }
+
+    /// Whether there is an adapter with a gate.
+    pub fn has_gate(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|adapter| adapter.gate.is_some())
+    }
+
+    /// What weighs the token after `t` generated ones.
+    ///
+    /// # Errors
+    /// [`NotLearned`] when a gate is to and there is none, or none for this mixture.
+    pub fn weighing(&self, unrolling: &GradualUnrolling, t: usize) -> Result<Weighing<'_>, NotLearned> {
+        if let Some(mix) = unrolling.mix(t) {
+            return Ok(mix.into());
+        }
+        let adapter = self.adapter.as_ref().ok_or(NotLearned::NoAdapter)?;
+        let gate = adapter.gate.as_ref().ok_or(NotLearned::NoGate)?;
+        match unrolling.mixing() {
+            Mixing::Arithmetic => Ok(Weighing::Learned { gate, most: unrolling.lambda_max(), progress: unrolling.progress(t) }),
+            Mixing::Geometric => Err(NotLearned::Geometric),
+        }
     }
 
     /// The adapter alone, which needs nothing of the PLM but the prompt's hidden states.
@@ -103,64 +130,59 @@ impl Mixer {
     }
 
     /// The distributions after a prompt, not empty, and the text `written` so far, whose tokens are
-    /// less than `v`, given their hidden states. At `lambda` 0 the adapter's half of the work is left
-    /// out.
+    /// less than `v`, given their hidden states. `weighing` is a [`Mix`] or comes of [`Self::weighing`];
+    /// at `lambda` 0 the adapter's half of the work is left out.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
-    pub async fn distributions(
-        &self,
-        hidden: Hidden<'_>,
-        prompt: &[TokenId],
-        written: &[TokenId],
-        mix: Mix,
+    pub async fn distributions<'a>(
+        &'a self,
+        hidden: Hidden<'a>,
+        prompt: &'a [TokenId],
+        written: &'a [TokenId],
+        weighing: impl Into<Weighing<'a>>,
     ) -> Result<Distributions, ReadError> {
-        self.step(hidden, prompt, written, mix).distributions().await
+        self.step(hidden, prompt, written, weighing.into()).distributions().await
     }
 
     /// Chooses the next token, not one of `ruled_out`, which rises; the rest as for
-    /// [`Self::distributions`], which a device with Pema's own kernels keeps to itself.
+    /// [`Self::distributions`], which a device with Pema's own kernels keeps to itself unless a gate is
+    /// to see them.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
-    pub async fn choose(
-        &self,
-        hidden: Hidden<'_>,
-        prompt: &[TokenId],
-        written: &[TokenId],
-        mix: Mix,
+    pub async fn choose<'a>(
+        &'a self,
+        hidden: Hidden<'a>,
+        prompt: &'a [TokenId],
+        written: &'a [TokenId],
+        weighing: impl Into<Weighing<'a>>,
         choice: Choice,
         ruled_out: &[TokenId],
     ) -> Result<Picked, ReadError> {
-        self.step(hidden, prompt, written, mix).choose(choice, ruled_out).await
+        self.step(hidden, prompt, written, weighing.into()).choose(choice, ruled_out).await
     }
 
-    fn step<'a>(&'a self, hidden: Hidden<'a>, prompt: &'a [TokenId], written: &'a [TokenId], mix: Mix) -> Step<'a> {
-        let pema = self.adapter.as_ref().filter(|_| mix.lambda > 0.0).map(|adapter| match adapter.origin().config.contexts {
+    fn step<'a>(&'a self, hidden: Hidden<'a>, prompt: &'a [TokenId], written: &'a [TokenId], weighing: Weighing<'a>) -> Step<'a> {
+        let adapter = self.adapter.as_ref().filter(|_| weighing.most() > 0.0);
+        let pema = adapter.map(|adapter| match adapter.origin().config.contexts {
             Contexts::Steps => (adapter, hidden.current),
             Contexts::Prompt | Contexts::PromptAll => (adapter, hidden.prompt),
         });
-        let mix = if pema.is_some() { mix } else { Mix::PLM };
-        Step { mixer: self, plm: Some(hidden.current), pema, prompt, written, mix }
+        let weighing = if pema.is_some() { weighing } else { Mix::PLM.into() };
+        Step { mixer: self, plm: Some(hidden.current), pema, prompt, written, weighing }
     }
 
-    /// What the adapter makes of the hidden states `[rows, d]`, of which the last is `h`, and the text so
-    /// far.
+    /// What the adapter makes of the prompt's hidden states `[rows, d]`, of which the last is `h`, and the
+    /// text so far.
     fn adapted(&self, adapter: &Adapter, states: &[f16], prompt: &[TokenId], written: &[TokenId]) -> Adapted {
-        let (config, weights, d) = (&adapter.origin().config, &adapter.weights, adapter.d());
-        // Uploads, which go before all work.
-        let h = self.upload(states.rchunks_exact(d).next().unwrap_or(states));
-        let attend = config.attend.then(|| {
+        let d = adapter.d();
+        let attend = adapter.origin().config.attend.then(|| {
             let values = states.iter().map(|x| x.to_f32()).collect();
             AttendContext::new(values, d, &[states.len() / d], &[0], &self.device)
         });
-        let recall = config.recall.then(|| RecallContext::new(&self.head, &[written]));
-        let copying = weights.extras.get(&Extra::Copy);
-        let copying = copying.map(|matrix| (matrix, CopyContext::new(&self.head, &[(prompt, written)])));
-        let h_seen = with_prefix(h, &self.head, config.prefix, |_| written);
-        let z = adapter.z(h_seen, recall.as_ref(), attend.as_ref());
-        let copying = copying.map(|(matrix, context)| context.log_weights(matrix, z.clone()));
-        Adapted { h_pd: adapter.up(z), copying }
+        let h = self.upload(last(states, d));
+        Adapted::new(adapter, &self.head, h, &[(prompt, written)], attend)
     }
 
     /// `[d] -> [1, d]` on the device.
@@ -179,51 +201,72 @@ struct Step<'a> {
     pema: Option<(&'a Adapter, &'a [f16])>,
     prompt: &'a [TokenId],
     written: &'a [TokenId],
-    mix: Mix,
+    weighing: Weighing<'a>,
 }
 
 impl Step<'_> {
     /// What the head is to read, `[n, d]`: the PLM's row, the adapter's, or both, so that it is read
-    /// once; and the weights of copying, if the adapter copies.
-    fn rows(&self) -> (Tensor<2>, Option<Tensor<2>>) {
+    /// once; and the adapter's half of the step, if it has weight.
+    fn rows(&self) -> (Tensor<2>, Option<Adapted>) {
         let plm = self.plm.map(|h| self.mixer.upload(h));
         let adapted = self.pema.map(|(adapter, states)| self.mixer.adapted(adapter, states, self.prompt, self.written));
-        let (pema, copying) = adapted.map_or((None, None), |adapted| (Some(adapted.h_pd), adapted.copying));
-        (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), copying)
+        let pema = adapted.as_ref().map(|adapted| adapted.h_pd.clone());
+        (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), adapted)
     }
 
     async fn distributions(&self) -> Result<Distributions, ReadError> {
         let head = &self.mixer.head;
-        let (rows, copying) = self.rows();
+        let (rows, adapted) = self.rows();
         let mut logits = read_f32(head.logits(rows).await?).await?;
         let of_adapter = logits.split_off(self.plm.map_or(0, |_| head.v()));
         let plm = self.plm.map(|_| log_softmax(&logits));
-        let mut pema = self.pema.map(|(adapter, _)| adapter.log_softmax(of_adapter));
-        if let (Some(pema), Some(copying)) = (&mut pema, copying) {
-            copy_from(self.prompt, &read_f32(copying).await?, pema);
-        }
-        let mixture = match (&pema, &plm) {
-            (Some(pema), Some(plm)) => self.mix.log_probs(pema, plm),
-            (pema, plm) => pema.as_ref().or(plm.as_ref()).cloned().unwrap_or_default(),
+        let (pema, z) = match (self.pema, adapted) {
+            (Some((adapter, _)), Some(Adapted { z, copying, .. })) => {
+                let pema = log_probs(adapter, &of_adapter, copying, &[(self.prompt, self.written)]).await?;
+                (pema.into_iter().next(), Some(z))
+            }
+            _ => (None, None),
         };
-        Ok(Distributions { pema, plm, mixture })
+        let (mix, mixture) = match (&pema, &plm) {
+            (Some(pema), Some(plm)) => {
+                let mix = self.mix(pema, plm, z).await?;
+                (mix, mix.log_probs(pema, plm))
+            }
+            (Some(pema), None) => (Mix::ADAPTER, pema.clone()),
+            (None, plm) => (Mix::PLM, plm.clone().unwrap_or_default()),
+        };
+        Ok(Distributions { pema, plm, mixture, lambda: mix.lambda })
+    }
+
+    /// The mixture of both distributions, `[v]` each; a gate looks at them first.
+    async fn mix(&self, pema: &[f32], plm: &[f32], z: Option<Tensor<2>>) -> Result<Mix, ReadError> {
+        match (self.weighing, self.pema, z) {
+            (Weighing::Given(mix), ..) => Ok(mix),
+            (Weighing::Learned { gate, most, progress }, Some((_, h)), Some(z)) => {
+                let h: Vec<f32> = last(h, self.mixer.head.d()).iter().map(|x| x.to_f32()).collect();
+                let z = read_f32(z).await?;
+                let lambda = gate.lambda(Sight { h: &h, z: &z, progress, pema, plm });
+                Ok(Mix { mixing: Mixing::Arithmetic, lambda: lambda.min(most) })
+            }
+            (Weighing::Learned { .. }, ..) => Ok(Mix::PLM),
+        }
     }
 
     async fn choose(&self, choice: Choice, ruled_out: &[TokenId]) -> Result<Picked, ReadError> {
         #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-        if let Some(head) = self.mixer.head.packed() {
+        if let (Some(head), Weighing::Given(mix)) = (self.mixer.head.packed(), self.weighing) {
             let adapter = self.pema.map(|(adapter, _)| adapter);
             let copies = adapter.is_some_and(|adapter| adapter.weights.extras.contains_key(&Extra::Copy));
             let placed = head.place(&Order {
                 has: [self.plm.is_some(), adapter.is_some()],
-                mix: self.mix,
+                mix,
                 choice,
                 ruled_out,
                 vocabulary: adapter.and_then(|adapter| adapter.kept.as_ref()).map_or(&[], Kept::tokens),
                 copies: if copies { self.prompt } else { &[] },
             });
-            let (rows, copying) = self.rows();
-            return head.pick(placed, rows, copying).await;
+            let (rows, adapted) = self.rows();
+            return head.pick(placed, rows, adapted.and_then(|adapted| adapted.copying)).await;
         }
         let next = self.distributions().await?;
         let mut allowed = next.mixture.clone();
@@ -231,16 +274,13 @@ impl Step<'_> {
         let token = choice.of(&allowed);
         let [p_pema, p_plm, p_mixture] = next.of(token);
         let p_plm = next.plm.is_some().then_some(p_plm);
-        Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy() })
+        Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy(), lambda: next.lambda })
     }
 }
 
-/// The adapter's half of a step, on the device.
-struct Adapted {
-    /// `[1, d]`.
-    h_pd: Tensor<2>,
-    /// `log g` and `log a`, `[1, 1 + p]`, if the adapter copies.
-    copying: Option<Tensor<2>>,
+/// The last of hidden states `[rows, d]`.
+fn last(states: &[f16], d: usize) -> &[f16] {
+    states.rchunks_exact(d).next().unwrap_or(states)
 }
 
 /// An adapter that writes from the prompt's hidden states alone.
@@ -266,7 +306,7 @@ impl PrivateMixer<'_> {
         ruled_out: &[TokenId],
     ) -> Result<Picked, ReadError> {
         let pema = Some((self.adapter, h_prompt));
-        let step = Step { mixer: self.mixer, plm: None, pema, prompt, written, mix: Mix::ADAPTER };
+        let step = Step { mixer: self.mixer, plm: None, pema, prompt, written, weighing: Mix::ADAPTER.into() };
         step.choose(choice, ruled_out).await
     }
 }
@@ -285,23 +325,10 @@ pub enum NotPrivate {
     OfSteps,
 }
 
-/// Weighs the head's log-probabilities and those of the prompt's tokens: `log g` comes first.
-fn copy_from(prompt: &[TokenId], log_weights: &[f32], log_p: &mut [f32]) {
-    let Some((log_g, log_a)) = log_weights.split_first() else { return };
-    log_p.iter_mut().for_each(|log_p| *log_p += log_g);
-    for (token, log_a) in prompt.iter().zip(log_a) {
-        if let Some(log_p) = log_p.get_mut(token.0 as usize) {
-            let top = log_p.max(*log_a);
-            *log_p = top + ((*log_p - top).exp() + (log_a - top).exp()).ln();
-        }
-    }
-}
-
 impl Distributions {
     /// The mixture's entropy in nats.
     pub fn entropy(&self) -> f32 {
-        let term = |&log_p: &f32| if log_p == f32::NEG_INFINITY { 0.0 } else { -f64::from(log_p).exp() * f64::from(log_p) };
-        self.mixture.iter().map(term).sum::<f64>() as f32
+        entropy(&self.mixture)
     }
 
     /// Probabilities of `token`: the adapter's, the PLM's (each 0 where it is absent), the mixture's.

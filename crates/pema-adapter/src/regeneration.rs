@@ -23,6 +23,7 @@ use pema_core::wire::{PromptSpec, PromptStates};
 use crate::generation::ContextStream;
 use crate::mixture::{Hidden, Mixer, NotPrivate};
 use crate::tensor_file::ReadError;
+use crate::weighing::NotLearned;
 
 /// Whose contexts are made anew: greedily, and past a text's end, as the PLM's free run is.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,7 @@ impl Regeneration<'_> {
     /// sequences, at the token before which it would.
     ///
     /// # Errors
-    /// Those of the stream, and [`ReadError`] when the device fails.
+    /// Those of the stream, [`NotLearned`] before anything is sent, and [`ReadError`] when the device fails.
     pub async fn rewrite<S: ContextStream>(
         &self,
         stream: &mut S,
@@ -126,6 +127,7 @@ impl Regeneration<'_> {
         unrolling: GradualUnrolling,
         mut on_token: impl FnMut(&[TokenId]) -> ControlFlow<()>,
     ) -> Result<Option<Rewritten>, S::Error> {
+        self.mixer.weighing(&unrolling, 0)?;
         let PromptSpec { tokens: prompt, steps } = &self.pairs.prompts[prompt as usize];
         let Rewritten { mut h, mut tokens } = Rewritten::default();
         let first = stream.start(prompt, self.mixer.prompt_states()).await?;
@@ -134,7 +136,8 @@ impl Regeneration<'_> {
         loop {
             h.extend_from_slice(&current);
             let hidden = Hidden { prompt: &h_prompt, current: &current };
-            let next = self.mixer.distributions(hidden, prompt, &tokens, unrolling.mix(tokens.len())).await?;
+            let weighing = self.mixer.weighing(&unrolling, tokens.len())?;
+            let next = self.mixer.distributions(hidden, prompt, &tokens, weighing).await?;
             let token = self.choose(next.mixture, &tokens);
             tokens.push(token);
             if tokens.len() >= *steps as usize {
@@ -203,4 +206,7 @@ pub enum RehearsalError {
     /// The adapter was to write alone and cannot.
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
+    /// A gate was to say the weights and cannot.
+    #[error(transparent)]
+    NotLearned(#[from] NotLearned),
 }

@@ -58,7 +58,8 @@ fn row(pair: u32, step: u32) -> Vec<f16> {
 
 fn pairs() -> Prepared {
     let prompts = (0..PAIRS).map(|_| PromptSpec { tokens: vec![TokenId(11)], steps: STEPS }).collect();
-    Prepared { prompts, targets: Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap() }
+    let targets = Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap();
+    Prepared { prompts, targets, source_lens: vec![1; PAIRS as usize] }
 }
 
 fn shard(prompts: std::ops::Range<u32>) -> Shard {

@@ -53,7 +53,7 @@ fn returning() -> Memory<Arc<HostRows>> {
 fn memory(contexts: Contexts, pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
     let (prompts, targets): (Vec<_>, Vec<_>) = (0..20).map(pair).unzip();
     let prompts = prompts.into_iter().map(|tokens| PromptSpec { tokens, steps: 7 }).collect();
-    let pairs = Prepared { prompts, targets: Targets::new(targets, TokenId(0)).unwrap() };
+    let pairs = Prepared { prompts, targets: Targets::new(targets, TokenId(0)).unwrap(), source_lens: vec![1; 20] };
     let of_one = if contexts == Contexts::Prompt { 1 } else { 7 };
     let rows = 20 * of_one;
     let shard = Shard {

@@ -132,6 +132,7 @@ fn the_head_works_only_where_its_answer_is_used() {
         let want = match progress.activity {
             Activity::Training => SliceWant::SoftmaxAndPull,
             Activity::Validating => SliceWant::Softmax,
+            Activity::Gating => SliceWant::Logits,
         };
         let expected = if progress.phase == Phase::Reconstruction { vec![] } else { vec![(progress.rows, want)] };
         assert_eq!(pool.asked.take(), expected);

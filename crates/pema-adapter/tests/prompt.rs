@@ -12,7 +12,7 @@ use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
     Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, Generation, HostRows, Memory,
-    MemoryBuilder, MemoryError, Mixer, NotPrivate, ReadError, TrainError, Trainer, generate,
+    MemoryBuilder, MemoryError, Mixer, NotLearned, NotPrivate, ReadError, TrainError, Trainer, generate,
 };
 use pema_core::align::{AlignError, Contexts, Targets};
 use pema_core::id::TokenId;
@@ -45,7 +45,8 @@ fn row(pair: u32) -> Vec<f16> {
 
 fn pairs() -> Prepared {
     let prompts = (0..PAIRS).map(|_| PromptSpec { tokens: vec![TokenId(11)], steps: 16 }).collect();
-    Prepared { prompts, targets: Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap() }
+    let targets = Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap();
+    Prepared { prompts, targets, source_lens: vec![1; PAIRS as usize] }
 }
 
 fn shard(prompts: impl Iterator<Item = u32> + Clone) -> Shard {
@@ -160,6 +161,7 @@ struct Owner {
 enum Failure {
     Read(ReadError),
     NotPrivate(NotPrivate),
+    NotLearned(NotLearned),
 }
 
 impl From<ReadError> for Failure {
@@ -171,6 +173,12 @@ impl From<ReadError> for Failure {
 impl From<NotPrivate> for Failure {
     fn from(error: NotPrivate) -> Self {
         Self::NotPrivate(error)
+    }
+}
+
+impl From<NotLearned> for Failure {
+    fn from(error: NotLearned) -> Self {
+        Self::NotLearned(error)
     }
 }
 

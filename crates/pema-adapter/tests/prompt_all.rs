@@ -11,8 +11,8 @@ use common::{assert_close, block_on, head, model, noise, small_config, tensor, t
 use half::f16;
 use pema_adapter::{
     Activation, Adapter, AdapterConfig, AdapterSummary, AttendContext, Batch, Checkpoint, CheckpointError, ConfigError, Consult,
-    ContextStream, Encoder, Extra, Generation, Hidden, HostRows, Memory, MemoryBuilder, MemoryError, Mixer, NotPrivate,
-    Objective, ReadError, Regeneration, RehearsalError, TrainError, Trainer, Weights, Who, generate,
+    ContextStream, Encoder, Extra, Generation, Hidden, HostRows, Memory, MemoryBuilder, MemoryError, Mixer, NotLearned,
+    NotPrivate, Objective, ReadError, Regeneration, RehearsalError, TrainError, Trainer, Weights, Who, generate,
 };
 use pema_core::align::{AlignError, Contexts, Targets};
 use pema_core::id::TokenId;
@@ -53,7 +53,8 @@ fn states(pair: u32) -> Vec<f16> {
 fn pairs() -> Prepared {
     let prompts = (0..PAIRS).map(|pair| PromptSpec { tokens: prompt(pair), steps: 16 }).collect();
     let targets = (0..PAIRS).map(|pair| vec![word(pair), TokenId(6), EOS]).collect();
-    Prepared { prompts, targets: Targets::new(targets, EOS).unwrap() }
+    let source_lens = vec![1; PAIRS as usize];
+    Prepared { prompts, targets: Targets::new(targets, EOS).unwrap(), source_lens }
 }
 
 fn shard(contexts: Contexts, pairs: std::ops::Range<u32>) -> Shard {
@@ -283,6 +284,12 @@ struct Failure;
 
 impl From<ReadError> for Failure {
     fn from(_: ReadError) -> Self {
+        Self
+    }
+}
+
+impl From<NotLearned> for Failure {
+    fn from(_: NotLearned) -> Self {
         Self
     }
 }

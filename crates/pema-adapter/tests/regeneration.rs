@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, NotPrivate, ReadError, Regeneration, RehearsalError,
-    Trainer, Who,
+    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, NotLearned, NotPrivate, ReadError, Regeneration,
+    RehearsalError, Trainer, Who,
 };
 use pema_core::align::{Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
@@ -39,7 +39,8 @@ fn row(pair: u32) -> Vec<f16> {
 
 fn pairs() -> Prepared {
     let prompts = (0..PAIRS).map(|_| PromptSpec { tokens: vec![TokenId(11)], steps: STEPS }).collect();
-    Prepared { prompts, targets: Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap() }
+    let targets = Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap();
+    Prepared { prompts, targets, source_lens: vec![1; PAIRS as usize] }
 }
 
 fn shard(steps: u32) -> Shard {
@@ -108,6 +109,12 @@ impl From<ReadError> for Failure {
 
 impl From<NotPrivate> for Failure {
     fn from(_: NotPrivate) -> Self {
+        Self
+    }
+}
+
+impl From<NotLearned> for Failure {
+    fn from(_: NotLearned) -> Self {
         Self
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use pema_adapter::{ContextStream, NotPrivate, ReadError};
+use pema_adapter::{ContextStream, NotLearned, NotPrivate, ReadError};
 use pema_core::{
     id::{ContentHash, TokenId},
     wire::{
@@ -179,6 +179,9 @@ pub enum StreamError {
     /// The adapter cannot write without the model.
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
+    /// No gate can say the adapter's weight.
+    #[error(transparent)]
+    NotLearned(#[from] NotLearned),
 }
 
 impl Stream {

@@ -74,7 +74,7 @@ pub struct MixArgs {
     /// How the adapter's weight falls with the steps.
     #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
     schedule: ScheduleArg,
-    /// The adapter's weight at the first step, in [0, 1].
+    /// The adapter's largest weight, that of the first step, in [0, 1].
     #[arg(long, default_value_t = 0.7)]
     lambda_max: f32,
 }
@@ -107,6 +107,8 @@ enum ScheduleArg {
     Linear,
     Quadratic,
     Constant,
+    /// As the adapter's gate says at each token, at most --lambda-max.
+    Learned,
 }
 
 impl From<ScheduleArg> for Schedule {
@@ -115,6 +117,7 @@ impl From<ScheduleArg> for Schedule {
             ScheduleArg::Linear => Self::Linear,
             ScheduleArg::Quadratic => Self::Quadratic,
             ScheduleArg::Constant => Self::Constant,
+            ScheduleArg::Learned => Self::Learned,
         }
     }
 }
@@ -201,7 +204,12 @@ impl Session {
             Some(path) => Some(Adapter::import(&read(path)?, head.hash(), &device)?.1),
             None => None,
         };
-        Ok(Self { client, folder, mixer: Mixer::new(head, adapter, device) })
+        let mixer = Mixer::new(head, adapter, device);
+        if mixer.has_adapter() {
+            // Before anything is sent: whether the adapter can be weighed so.
+            mixer.weighing(&Mixture::from(args.mix).unrolling(1)?, 0)?;
+        }
+        Ok(Self { client, folder, mixer })
     }
 
     fn writer(&self, args: &MixtureArgs) -> Result<Writer<'_>> {

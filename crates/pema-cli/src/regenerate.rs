@@ -123,7 +123,7 @@ fn estimate(regeneration: &Regeneration<'_>, folder: &Folder, contexts: Contexts
 }
 
 fn send(regeneration: &Regeneration<'_>, folder: &Folder, args: &Args) -> Result<StoredManifest> {
-    let Prepared { prompts, targets } = regeneration.pairs;
+    let Prepared { prompts, targets, .. } = regeneration.pairs;
     let (client, card) = Client::connect(&args.service)?;
     ensure!(card.model == folder.card.model, "the service has another model than {}", args.from.display());
     let out = folder.copy_model(&args.out)?;

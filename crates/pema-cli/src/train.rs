@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use futures::executor::block_on;
-use pema_adapter::{Activity, AdapterConfig, Progress, Trainer};
+use pema_adapter::{Activity, AdapterConfig, GateFit, Progress, Trainer};
 use pema_core::align::Pairing;
 
 use crate::{
@@ -82,6 +82,12 @@ fn report(progress: &Progress, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
     if progress.activity == Activity::Training {
         eprint!("\r{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} loss {loss:.4}   ");
+    }
+    if let Some(GateFit { pairs, loss, constant_loss, lambda }) = progress.gate {
+        println!(
+            "\r{seconds:.1} s gate learned from {pairs} pairs: loss {loss:.4}, with the best constant weight, {lambda:.2}, \
+             {constant_loss:.4}"
+        );
     }
     if let Some(validation) = progress.validation {
         let best = if validation.best { " best" } else { "" };

@@ -32,7 +32,7 @@ pub struct Mixture {
     /// All but the weight.
     #[serde(flatten)]
     pub form: Form,
-    /// The adapter's weight at the first step, in `[0, 1]`.
+    /// The adapter's largest weight, that of the first step, in `[0, 1]`.
     pub lambda_max: f32,
 }
 

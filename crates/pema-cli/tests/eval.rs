@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const SETTINGS: &str = r#"{"rank": 8, "alpha": 8, "reconstruction_epochs": 2, "prediction_epochs": 2, "prediction_batch": 32, "reconstruction_batch": 32}"#;
 /// Of rows of the report below, from a run; the engine's kernels differ a little between processors.
-const PERPLEXITIES: [(&str, f64); 34] = [
+const PERPLEXITIES: [(&str, f64); 39] = [
     ("plm", 19.45),
     ("knn-constant", 19.54),
     ("pema-constant", 20.36),
@@ -38,6 +38,11 @@ const PERPLEXITIES: [(&str, f64); 34] = [
     ("short-linear", 19.85),
     ("short-quadratic", 19.86),
     ("short-geometric", 20.38),
+    ("gated-constant", 20.05),
+    ("gated-linear", 19.85),
+    ("gated-quadratic", 19.86),
+    ("gated-geometric", 20.38),
+    ("gated-learned", 20.05),
     ("disclosed-constant", 20.37),
     ("disclosed-linear", 19.83),
     ("disclosed-quadratic", 19.46),
@@ -112,7 +117,7 @@ fn every_method_is_measured_on_one_memory() {
     let first = report(&out);
     let rows = first["rows"].as_array().unwrap();
     let methods: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(methods.len(), 2 + 4 * 8, "{methods:?}");
+    assert_eq!(methods.len(), 2 + 4 * 9 + 1, "{methods:?}");
     let perplexity = |row: &Value| row["perplexity"]["value"].as_f64().unwrap();
     for (id, expected) in PERPLEXITIES {
         let found = rows.iter().find(|row| row["id"] == id).map(perplexity);
@@ -134,7 +139,7 @@ fn every_method_is_measured_on_one_memory() {
     }
     assert_eq!(rows.last().unwrap()["settings"]["prefix"], 4);
     let cells = rows.iter().map(|row| row["grid"].as_array().unwrap().len());
-    assert_eq!(cells.filter(|cells| *cells > 0).collect::<Vec<_>>(), [&[33][..], &[44; 8]].concat());
+    assert_eq!(cells.filter(|cells| *cells > 0).collect::<Vec<_>>(), [&[33][..], &[44; 6], &[55], &[44; 2]].concat());
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
     assert!(rows.iter().all(|row| html.contains(&format!("id=\"{}\"", row["id"].as_str().unwrap()))));
@@ -225,6 +230,19 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
     assert!(said(&aligned) && !said(&of_steps.1));
     let refused = align(&of_prompts.0).unwrap_err();
     assert!(refused.contains("needs contexts of steps"), "{refused}");
+
+    let gated = path("gated.safetensors");
+    let learn_a_gate = |memory: &str| {
+        let settings = SETTINGS.replacen('{', r#"{"gate": true, "#, 1);
+        pema(&[&["train", "--from", memory, "--settings", &settings, "--out", &gated][..], &pairs].concat())
+    };
+    let said = learn_a_gate(&of_steps.0).unwrap();
+    assert!(said.contains("gate learned from"), "{said}");
+    assert!(write(&(of_steps.0.clone(), gated.clone()), &["--schedule", "learned"]).unwrap().contains("mixture:"));
+    let refused = write(&of_steps, &["--schedule", "learned"]).unwrap_err();
+    assert!(refused.contains("has no gate"), "{refused}");
+    let refused = learn_a_gate(&of_prompts.0).unwrap_err();
+    assert!(refused.contains("of which there are 2 (in contexts of the prompt alone"), "{refused}");
 
     let (memory, out) = (of_prompts.0, path("out"));
     let measure = ["eval", "--from", &memory, "--test", &test, "--test-limit", "2", "--settings", SETTINGS];

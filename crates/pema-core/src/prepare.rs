@@ -18,6 +18,8 @@ pub struct Prepared {
     pub prompts: Vec<PromptSpec>,
     /// Their targets.
     pub targets: Targets,
+    /// Tokens of their inputs alone, `SL` of Gradual Unrolling.
+    pub source_lens: Vec<u32>,
 }
 
 /// Why pairs cannot be used with a model.
@@ -96,9 +98,12 @@ impl Prepared {
     /// [`PrepareError`] names the first pair that the model or its service cannot take.
     pub fn new(pairs: &[Pair], template: &Template, tokenizer: &Tokenizer, card: &ModelCard) -> Result<Self, PrepareError> {
         let (mut prompts, mut targets) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+        let mut source_lens = Vec::with_capacity(pairs.len());
         for (number, pair) in (1..).zip(pairs) {
             let text = template.render(&pair.input);
-            let tokens = prompt_tokens(&pair.input, &format!("the input of pair {number}"), template, tokenizer, card)?;
+            let place = format!("the input of pair {number}");
+            let tokens = prompt_tokens(&pair.input, &place, template, tokenizer, card)?;
+            let source = tokenizer.encode(&pair.input).map_err(|source| PrepareError::Text { place, source })?;
             let target = tokenizer
                 .encode_target(&text, &pair.target, card.eos)
                 .map_err(|source| PrepareError::Text { place: format!("the target of pair {number}"), source })?;
@@ -111,8 +116,9 @@ impl Prepared {
             }
             prompts.push(PromptSpec { tokens, steps });
             targets.push(target);
+            source_lens.push(source.len() as u32);
         }
-        let prepared = Self { prompts, targets: Targets::new(targets, card.eos)? };
+        let prepared = Self { prompts, targets: Targets::new(targets, card.eos)?, source_lens };
         // The contexts with the fewest rows; a request for others is checked when it is made.
         prepared.check_amount(Contexts::Prompt, card)?;
         Ok(prepared)
@@ -223,7 +229,7 @@ mod tests {
 
     fn three_pairs() -> Prepared {
         let prompts = (1..4).map(|i| PromptSpec { tokens: vec![TokenId(i)], steps: 16 }).collect();
-        Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 3], EOS).unwrap() }
+        Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 3], EOS).unwrap(), source_lens: vec![1; 3] }
     }
 
     #[test]
@@ -255,12 +261,20 @@ mod tests {
         let card = card(vec![MemoryKind::PromptAll]);
         for (lengths, rows) in [([20, 20], 40), ([20, 21], 41)] {
             let prompts = lengths.map(prompt).to_vec();
-            let pairs = Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 2], EOS).unwrap() };
+            let pairs = Prepared { prompts, targets: Targets::new(vec![vec![EOS]; 2], EOS).unwrap(), source_lens: vec![1; 2] };
             assert_eq!(pairs.rows(Contexts::PromptAll), rows);
             let refused = pairs.request(Contexts::PromptAll, &card).err().map(|error| error.to_string());
             assert_eq!(refused.is_some(), rows > 40);
             assert!(refused.is_none_or(|refused| refused.contains("41 rows") && refused.contains("use fewer pairs")));
         }
+    }
+
+    #[test]
+    fn a_source_is_the_input_without_its_template() {
+        let (tokenizer, card) = (byte_level(), card(vec![MemoryKind::Steps]));
+        let pair = Pair { input: "abc".to_owned(), target: "d".to_owned() };
+        let prepared = Prepared::new(&[pair], &Template::parse("to {input}:").unwrap(), &tokenizer, &card).unwrap();
+        assert_eq!((prepared.prompts[0].tokens.len(), prepared.source_lens), (7, vec![3]));
     }
 
     #[test]

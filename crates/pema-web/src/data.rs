@@ -5,7 +5,7 @@ use pema_core::{
     data::{Columns, Format, Pair, Split, Template, column_names, import},
     id::TokenId,
     prepare::{Prepared, prompt_tokens},
-    text::{TextError, Tokenizer},
+    text::Tokenizer,
     wire::ModelCard,
 };
 
@@ -23,8 +23,6 @@ const PREVIEW: usize = 5;
 pub(crate) struct Data {
     /// Training pairs, then validation pairs.
     pub prepared: Prepared,
-    /// Tokens of their inputs alone, one number each.
-    pub source_lens: Vec<u32>,
     /// Pairs to evaluate on.
     pub test: Vec<Pair>,
     template: Template,
@@ -71,8 +69,6 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
     let validation_from = learn.len() as u32;
     let all: Vec<Pair> = learn.into_iter().chain(validate).collect();
     let prepared = Prepared::new(&all, &template, &connection.tokenizer, &connection.card)?;
-    let source_len = |pair: &Pair| Ok::<_, TextError>(connection.tokenizer.encode(&pair.input)?.len() as u32);
-    let source_lens = all.iter().map(source_len).collect::<Result<_, _>>()?;
     let estimate = |contexts| MemoryEstimate {
         rows: prepared.rows(contexts) as f64,
         bytes: prepared.bytes(contexts, &connection.card) as f64,
@@ -90,7 +86,6 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
     };
     state.data = Some(Data {
         prepared,
-        source_lens,
         test,
         template,
         validation_from,

@@ -47,6 +47,10 @@ impl<'a> Generator<'a> {
         if decoding.consult.is_some() {
             mixer.private()?;
         }
+        if mixer.has_adapter() {
+            // Before anything is sent: whether the adapter can be weighed so.
+            mixer.weighing(&unrolling(decoding.mixture, 1)?, 0)?;
+        }
         let d = connection.card.hidden_size as usize;
         let stream = GenerationStream::open(page, &connection.service, d, consult(decoding))?;
         Ok(Self { page, card: &connection.card, tokenizer: &connection.tokenizer, mixer, stream, data: state.data()?, decoding })
@@ -144,6 +148,7 @@ pub(crate) fn unrolling(mixture: Mixture, source_len: u32) -> Result<GradualUnro
         ScheduleKind::Linear => Schedule::Linear,
         ScheduleKind::Quadratic => Schedule::Quadratic,
         ScheduleKind::Constant => Schedule::Constant,
+        ScheduleKind::Learned => Schedule::Learned,
     };
     Ok(GradualUnrolling::new(schedule, lambda_max, source_len)?.with_mixing(mixing))
 }

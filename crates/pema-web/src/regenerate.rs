@@ -54,7 +54,7 @@ impl Desk {
             return Err(OTHER_CONTEXTS);
         }
         let unrolling = |&len: &u32| generate::unrolling(writing.mixture, len);
-        let unrollings = state.data()?.source_lens.iter().map(unrolling).collect::<Result<_, _>>()?;
+        let unrollings = state.data()?.prepared.source_lens.iter().map(unrolling).collect::<Result<_, _>>()?;
         Ok(Self { mixer, contexts, unrollings, key })
     }
 
@@ -82,7 +82,7 @@ pub(crate) async fn rehearse(state: &mut State, page: &Page, writing: Writing) -
         Contexts::Steps => &[Who::Adapter, Who::Mixture],
         Contexts::Prompt | Contexts::PromptAll => &[Who::Adapter],
     };
-    let Prepared { prompts, targets } = regeneration.pairs;
+    let Prepared { prompts, targets, .. } = regeneration.pairs;
     let (total, mut done) = (prompts.len() * writers.len(), 0);
     let (mut sequences, mut tokens) = (0.0_f64, 0.0_f64);
     for who in writers {
@@ -158,6 +158,7 @@ impl From<RehearsalError> for TabError {
             RehearsalError::Schedule(error) => error.into(),
             RehearsalError::Device(error) => error.into(),
             RehearsalError::NotPrivate(error) => error.into(),
+            RehearsalError::NotLearned(error) => error.into(),
         }
     }
 }

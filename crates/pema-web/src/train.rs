@@ -14,7 +14,7 @@ use crate::{
     error::TabError,
     memory::{self, NO_MEMORY},
     page::{Page, now},
-    protocol::{Event, Phase, Task, TrainSettings},
+    protocol::{Event, Phase, Stage, Task, TrainSettings},
     session::State,
     storage::Store,
 };
@@ -153,6 +153,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         attend: settings.attend,
         vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
         pairing: settings.pairing.into(),
+        gate: settings.gate,
         seed: settings.seed.into(),
         ..AdapterConfig::default()
     }
@@ -175,6 +176,9 @@ fn report(page: &Page, progress: &Progress, milliseconds: f64) {
             prediction: progress.l_pd.map(|loss| loss as f32),
             pairs_per_second: (progress.rows as f64 * 1000.0 / milliseconds.max(1.0)) as f32,
         });
+    }
+    if progress.activity == Activity::Gating {
+        page.progress(Stage::Gate, progress.step as u64, progress.steps_in_epoch as u64, "batches");
     }
     if let Some(validation) = progress.validation {
         page.post(&Event::Validated { phase, epoch, step, loss: validation.loss as f32, best: validation.best });

@@ -6,6 +6,7 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'linear', title: 'Linear' },
   { value: 'quadratic', title: 'Quadratic' },
   { value: 'constant', title: 'Constant' },
+  { value: 'learned', title: 'Learned' },
 ];
 
 const MIXINGS: readonly { value: MixingKind; title: string }[] = [
@@ -28,12 +29,21 @@ const NOTES: Readonly<Record<string, string>> = {
     'Your adapter writes alone until its own choice is unsure; then the model is asked, and its owner learns everything that was written before.',
 };
 
+/** Why the adapter’s weight cannot be learned, or what it means that it is. */
+const LEARNED = {
+  noGate: 'Learned: your adapter has no gate. Train one with “Gate” under “All settings”.',
+  geometric: 'Learned: gates weigh the mean alone, so choose that mixture.',
+  offered: 'Learned: your adapter’s gate looks at both choices before each token and says its weight, at most lambda max.',
+} as const;
+
 interface DecodingForm {
   readonly element: HTMLElement;
   /** Undefined when a field holds nothing usable. */
   readonly read: () => Decoding | undefined;
   /** Offers private generation, or takes the offer back. */
   readonly offerPrivate: (offered: boolean) => void;
+  /** Offers the weight of the adapter's gate, or takes the offer back. */
+  readonly offerLearned: (offered: boolean) => void;
   /** Whether it is chosen so that no generated token is sent. */
   readonly isSilent: () => boolean;
 }
@@ -58,13 +68,28 @@ export function decodingForm(onChange: () => void): DecodingForm {
     onChange();
   };
 
-  const mixing = choiceField('The two are mixed by their', 'mixing', MIXINGS, () => undefined);
+  const mixing = choiceField('The two are mixed by their', 'mixing', MIXINGS, () => weigh());
   mixing.select('arithmetic');
-  const schedule = choiceField('The adapter’s weight falls', 'schedule', SCHEDULES, () => undefined);
+  const schedule = choiceField('The adapter’s weight', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
+  const learnedNote = el('small', { test: 'learned-note' });
+  schedule.element.append(learnedNote);
+  let hasGate = false;
+  const weigh = (): void => {
+    const isMean = mixing.value() === 'arithmetic';
+    const allowed = hasGate && isMean;
+    schedule.allow('learned', allowed);
+    if (!allowed && schedule.value() === 'learned') schedule.select('constant');
+    write(learnedNote, !hasGate ? LEARNED.noGate : isMean ? LEARNED.offered : LEARNED.geometric);
+  };
+  const offerLearned = (offered: boolean): void => {
+    hasGate = offered;
+    weigh();
+  };
+  weigh();
 
   const shown = el('output', {}, '0.70');
-  const slider = labelled('Weight at the start (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
+  const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
   slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);
   slider.element.classList.add('slider');
@@ -128,5 +153,5 @@ export function decodingForm(onChange: () => void): DecodingForm {
       maxTokens: maxTokens.control.valueAsNumber,
     };
   };
-  return { element, read, offerPrivate, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
+  return { element, read, offerPrivate, offerLearned, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
 }

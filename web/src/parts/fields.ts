@@ -47,7 +47,7 @@ export function choiceField(
   test: string,
   choices: readonly { value: string; title: string }[],
   onChange: (value: string) => void,
-): { element: HTMLElement; select: (value: string | undefined) => void; value: () => string } {
+): { element: HTMLElement; select: (value: string | undefined) => void; value: () => string; allow: (value: string, allowed: boolean) => void } {
   const name = uniqueId(test);
   const legendId = uniqueId('legend');
   const inputs = choices.map(({ value }) => {
@@ -61,5 +61,6 @@ export function choiceField(
     element: el('div', { class: 'field' }, el('span', { class: 'label', id: legendId }, legend), row),
     select: (value) => inputs.forEach((input) => (input.checked = input.value === value)),
     value: () => inputs.find((input) => input.checked)?.value ?? '',
+    allow: (value, allowed) => inputs.filter((input) => input.value === value).forEach((input) => (input.disabled = !allowed)),
   };
 }

@@ -4,6 +4,7 @@ import { el, show, write } from '../dom';
 import { count, duration, loss } from '../format';
 import type { Phase } from '../protocol';
 import { PHASES, phaseSteps, secondsLeft, type Run } from '../training';
+import { progressBar } from './progress';
 
 const TITLES: Record<Phase, string> = { reconstruction: 'Phase 1: reconstruction', joint: 'Phase 2: joint retraining' };
 
@@ -75,5 +76,7 @@ function validationTable(app: App): HTMLElement {
 /** A training run, live. */
 export function runView(app: App): HTMLElement {
   const charts = el('div', { class: 'charts' }, ...PHASES.map((phase) => chartOf(app, phase)));
-  return el('div', { test: 'run' }, ticker(app), charts, validationTable(app));
+  const gate = el('div', {}, progressBar(app, 'gate', 'Gate'));
+  app.store.watch((state) => state.busy === 'train', (visible) => show(gate, visible));
+  return el('div', { test: 'run' }, ticker(app), gate, charts, validationTable(app));
 }

@@ -3,7 +3,7 @@ import { DEFAULT_PRESET, PRESETS } from '../presets';
 import type { TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
-type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'shortVocabulary';
+type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'shortVocabulary' | 'gate';
 type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
@@ -37,6 +37,7 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
   { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
+  { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight' },
 ];
 
 interface SettingsForm {
@@ -117,6 +118,7 @@ export function settingsForm(): SettingsForm {
       copy: chosen('copy'),
       attend: chosen('attend'),
       shortVocabulary: chosen('shortVocabulary'),
+      gate: chosen('gate'),
       pairing: align.control.checked ? 'alignment' : 'position',
       seed: value('seed'),
     };

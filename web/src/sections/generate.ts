@@ -89,6 +89,7 @@ export function mountGenerate(root: HTMLElement, app: App): void {
   app.store.watch((state) => state.adapters, (adapters) => {
     const used = adapters.find((adapter) => adapter.selected && adapter.fits);
     decoding.offerPrivate(used !== undefined && used.contexts !== 'steps');
+    decoding.offerLearned(used?.gate === true);
     write(note, used ? `Adapter in use: ${used.name}` : 'No adapter is in use; the model writes alone.');
   });
   output.append(outputs(app), evaluation(app, decoding.read), regeneration(app, decoding.read));

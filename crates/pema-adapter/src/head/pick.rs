@@ -45,6 +45,7 @@ pub(crate) struct Order<'a> {
 pub(crate) struct Placed {
     order: Handle,
     has_plm: bool,
+    lambda: f32,
     /// Turns of the threshold's search that it needs.
     turns: Range<usize>,
 }
@@ -60,13 +61,13 @@ impl PackedHead {
             }
         };
         let numbers = self.launcher(1, false).client.create_from_slice(bytemuck::cast_slice(&order.numbers()));
-        Placed { order: numbers, has_plm: order.has[0], turns }
+        Placed { order: numbers, has_plm: order.has[0], lambda: order.mix.lambda, turns }
     }
 
     /// The token for the rows `[n, d]` of the PLM and the adapter, and with `log g` and `log a` of what
     /// the adapter copies.
     pub(crate) async fn pick(&self, placed: Placed, rows: Tensor<2>, copying: Option<Tensor<2>>) -> Result<Picked, ReadError> {
-        let Placed { order, has_plm, turns } = placed;
+        let Placed { order, has_plm, lambda, turns } = placed;
         let ([n, _], v) = (rows.dims(), self.v());
         let launcher = self.launcher(n, false);
         let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
@@ -98,7 +99,7 @@ impl PackedHead {
         let bytes = launcher.client.read_async(vec![picked]).await.map_err(|error| ReadError(error.to_string()))?;
         let [token, numbers @ ..]: [u32; 5] = bytemuck::pod_read_unaligned(&bytes[0]);
         let [p_pema, p_plm, p_mixture, entropy] = numbers.map(f32::from_bits);
-        Ok(Picked { token: TokenId(token), p_pema, p_plm: has_plm.then_some(p_plm), p_mixture, entropy })
+        Ok(Picked { token: TokenId(token), p_pema, p_plm: has_plm.then_some(p_plm), p_mixture, entropy, lambda })
     }
 }
 

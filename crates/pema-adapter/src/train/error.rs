@@ -36,6 +36,23 @@ pub enum TrainError {
     /// The adapter should copy and there is nothing to copy from.
     #[error("an adapter that copies needs the prompts of its memory, and this one has none")]
     NothingToCopy,
+    /// Too few pairs for a gate.
+    #[error(
+        "a gate learns from validation pairs and needs {needed} of a context and a target token, of which there are {pairs}{}: \
+         set more data aside for validation, or train without the setting `gate`",
+        match .contexts {
+            Contexts::Prompt | Contexts::PromptAll => " (in contexts of the prompt alone, the first tokens)",
+            Contexts::Steps => "",
+        }
+    )]
+    TooFewForAGate {
+        /// Pairs that a gate may learn from.
+        pairs: usize,
+        /// Pairs that it needs.
+        needed: usize,
+        /// The memory's contexts.
+        contexts: Contexts,
+    },
     /// The settings are for other contexts than the memory holds.
     #[error(
         "the settings are for contexts of {asked:?} and the memory holds contexts of {held:?}: extract it again, or change them"

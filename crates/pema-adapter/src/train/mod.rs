@@ -2,6 +2,7 @@
 
 pub(crate) mod adam;
 mod error;
+mod gating;
 pub(crate) mod objective;
 pub(crate) mod progress;
 pub(crate) mod start;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Losses;
+use crate::gate::GateFit;
 
 /// The two phases of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum Activity {
     Training,
     /// The losses of one batch of validation rows.
     Validating,
+    /// After phase 2: a batch of validation rows shown to the gate, or the gate fitted to all of them.
+    Gating,
 }
 
 /// One call of [`Trainer::step`](crate::Trainer::step).
@@ -33,13 +36,14 @@ pub struct Progress {
     pub activity: Activity,
     /// The epoch, from 0.
     pub epoch: usize,
-    /// Optimiser steps taken in this epoch.
+    /// Optimiser steps taken in this epoch; batches shown to the gate.
     pub step: usize,
-    /// Optimiser steps in an epoch.
+    /// Optimiser steps in an epoch; batches to show to the gate.
     pub steps_in_epoch: usize,
     /// Optimiser steps taken in this phase.
     pub steps_in_phase: usize,
-    /// The objective on the batch that the call worked on.
+    /// The objective on the batch that the call worked on; of the gate's turn the mixture's loss at weight
+    /// 0.5, and last [`GateFit::loss`].
     pub loss: f32,
     /// `L_rct` on that batch, if the phase has it.
     pub l_rct: Option<f32>,
@@ -47,6 +51,8 @@ pub struct Progress {
     pub l_pd: Option<f32>,
     /// The result, if the call finished a validation.
     pub validation: Option<Validation>,
+    /// What the gate gives, if the call fitted it.
+    pub gate: Option<GateFit>,
     /// Rows in the batch that the call worked on.
     pub rows: usize,
     /// Whether training is over.
@@ -96,12 +102,15 @@ pub(crate) struct Place {
     pub(crate) worse: usize,
     /// The validation under way, if one is.
     pub(crate) tally: Option<Tally>,
+    /// Whether phase 2 is over and it is the gate's turn.
+    #[serde(default)]
+    pub(crate) gating: bool,
     pub(crate) done: bool,
 }
 
 impl Place {
     pub(crate) fn start_of(phase: Phase) -> Self {
-        Self { phase, epoch: 0, step: 0, steps_in_phase: 0, best_loss: None, worse: 0, tally: None, done: false }
+        Self { phase, epoch: 0, step: 0, steps_in_phase: 0, best_loss: None, worse: 0, tally: None, gating: false, done: false }
     }
 }
 

@@ -7,6 +7,7 @@ use pema_core::id::TokenId;
 
 use super::{Extra, TrainError, Weights};
 use crate::config::AdapterConfig;
+use crate::gate;
 use crate::head::Head;
 use crate::head_loss::LossError;
 use crate::memory::{Memory, Rows};
@@ -78,6 +79,10 @@ pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, hea
     }
     if config.copy && !memory.has_prompts() {
         return Err(TrainError::NothingToCopy);
+    }
+    let (pairs, needed) = (gate::pairs(memory).len(), gate::PAIRS_MIN);
+    if config.gate && pairs < needed {
+        return Err(TrainError::TooFewForAGate { pairs, needed, contexts: memory.contexts() });
     }
     if memory.d() != head.d() {
         return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });

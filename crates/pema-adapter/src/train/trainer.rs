@@ -14,6 +14,7 @@ use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::copying::CopyBatch;
 use crate::encoder::Encoder;
+use crate::gate::{Examples, Gate};
 use crate::head::{Head, HeadError};
 use crate::local_context::with_prefix;
 use crate::memory::{Memory, Rows, RowsError};
@@ -50,6 +51,9 @@ pub struct Trainer<R> {
     pub(crate) history: Vec<LossRecord>,
     /// The training rows in the order in which the running epoch visits them.
     pub(crate) order: Vec<usize>,
+    /// What the gate was shown so far.
+    pub(crate) examples: Examples,
+    pub(crate) gate: Option<Gate>,
 }
 
 impl<R: Rows> Trainer<R> {
@@ -111,17 +115,20 @@ impl<R: Rows> Trainer<R> {
             objective,
             history: Vec::new(),
             order: Vec::new(),
+            examples: Examples::default(),
+            gate: None,
         };
         trainer.order = trainer.epoch_order();
         Ok(trainer)
     }
 
-    /// One optimiser step, or the losses of one batch of validation rows.
+    /// One optimiser step, the losses of one batch of validation rows, or one part of the gate's turn.
     pub async fn step(&mut self) -> Result<Progress, TrainError> {
         if self.place.done {
             return Err(TrainError::Done);
         }
         match self.place.tally {
+            _ if self.place.gating => self.gate_on_a_batch().await,
             None => self.train_on_a_batch().await,
             Some(_) => self.validate_on_a_batch().await,
         }
@@ -169,7 +176,7 @@ impl<R: Rows> Trainer<R> {
     }
 
     /// Goes on with the phase's best weights (the last ones, if nothing was validated): to phase 2
-    /// with `B_rct` frozen, or to the end.
+    /// with `B_rct` frozen, to the gate's turn, or to the end.
     pub(super) fn end_phase(&mut self) {
         let learned = self.best.take().unwrap_or_else(|| self.weights.clone());
         match self.next.take() {
@@ -188,7 +195,8 @@ impl<R: Rows> Trainer<R> {
             None => {
                 self.weights = learned;
                 self.place.tally = None;
-                self.place.done = true;
+                self.place.gating = self.config.gate;
+                self.place.done = !self.config.gate;
             }
         }
     }
@@ -213,7 +221,7 @@ impl<R: Rows> Trainer<R> {
         let Objective::Prediction { b_rct, .. } = &self.objective else { return None };
         let weights = self.best.as_ref().unwrap_or(&self.weights).clone();
         let origin = AdapterOrigin { config: self.config.clone(), head: self.head.hash().clone(), model: self.model.clone() };
-        Some(Adapter { weights, b_rct: b_rct.clone(), kept: self.kept.clone(), origin })
+        Some(Adapter { weights, b_rct: b_rct.clone(), kept: self.kept.clone(), gate: self.gate.clone(), origin })
     }
 
     /// The memory's rows at `indices`, with dropout at rate `p`; all count the same.
@@ -268,6 +276,7 @@ impl<R: Rows> Trainer<R> {
             l_rct: losses.l_rct,
             l_pd: losses.l_pd,
             validation: None,
+            gate: None,
             rows,
             done: false,
         }
@@ -293,12 +302,13 @@ impl<R: Rows> Trainer<R> {
 
     /// Whether a place read from a file is one that this training can reach.
     pub(crate) fn place_is_reachable(&self) -> bool {
-        let Place { epoch, step, tally, done, .. } = &self.place;
+        let Place { epoch, step, tally, gating, done, phase, .. } = &self.place;
         let tallied = tally.as_ref().map_or(0, Tally::rows);
         let valid = self.memory.valid().len();
-        let has_work = *done || *epoch < self.max_epochs() || tally.is_some();
+        let gates = self.config.gate && *phase == Phase::Prediction && tally.is_none() && !done;
+        let has_work = *done || *gating || *epoch < self.max_epochs() || tally.is_some();
         let tally_fits = tally.is_none() || tallied < valid;
-        *step < self.steps_in_epoch() && *epoch <= self.max_epochs() && has_work && tally_fits
+        *step < self.steps_in_epoch() && *epoch <= self.max_epochs() && has_work && tally_fits && (!gating || gates)
     }
 
     pub(crate) fn epoch_order(&self) -> Vec<usize> {

@@ -57,6 +57,7 @@ async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
     let prepared = Prepared {
         prompts: (0..pairs).map(|_| PromptSpec { tokens: prompt(head.v()).to_vec(), steps }).collect(),
         targets: Targets::new((0..pairs).map(target).collect(), TokenId(0)).unwrap(),
+        source_lens: vec![1; pairs as usize],
     };
     let rows = pairs * rows_each;
     let shard = Shard {

@@ -12,7 +12,7 @@ use pema_core::{
     id::ContentHash,
     memory::Shard,
     prepare::Prepared,
-    schedule::Mix,
+    schedule::{GradualUnrolling, Mix, Schedule},
 };
 use serde_json::{Map, Value, json};
 
@@ -212,10 +212,13 @@ impl<'a> Bench<'a> {
 /// Probabilities of every token of a reference.
 fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
     let source_len = reference.source_len;
-    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), geometric: Vec::new(), source_len };
+    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), geometric: Vec::new(), gate: Vec::new(), source_len };
+    let learned = mixer.has_gate().then(|| GradualUnrolling::new(Schedule::Learned, 1.0, source_len)).transpose()?;
     for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
         let hidden = Hidden { prompt: &reference.states, current: h };
-        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], Mix::ADAPTER))?;
+        let weighing = learned.map_or(Ok(Mix::ADAPTER.into()), |learned| mixer.weighing(&learned, t))?;
+        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], weighing))?;
+        scored.gate.extend(learned.map(|_| next.lambda));
         let [method, plm, _] = next.of(token);
         scored.plm.push(plm);
         scored.method.push(if mixer.has_adapter() { method } else { plm });

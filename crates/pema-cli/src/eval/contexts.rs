@@ -5,11 +5,9 @@ use futures::executor::block_on;
 use half::f16;
 use pema_adapter::ContextStream;
 use pema_core::{
-    data::Pair,
     id::{ContentHash, ContentHasher, TokenId},
     memory::Shard,
     prepare::Prepared,
-    text::Tokenizer,
     wire::PromptStates,
 };
 
@@ -96,16 +94,10 @@ fn name(pairs: &Prepared) -> ContentHash {
 }
 
 /// The pairs with their contexts, which [`along_targets`] gave with the same `states`.
-pub fn references(
-    pairs: &[Pair],
-    prepared: &Prepared,
-    shard: &Shard,
-    states: PromptStates,
-    tokenizer: &Tokenizer,
-) -> Result<References> {
+pub fn references(prepared: &Prepared, shard: &Shard, states: PromptStates) -> Result<References> {
     let mut first = 0;
-    let mut all = Vec::with_capacity(pairs.len());
-    for ((number, pair), prompt) in (0..).zip(pairs).zip(&prepared.prompts) {
+    let mut all = Vec::with_capacity(prepared.prompts.len());
+    for ((number, prompt), &source_len) in (0..).zip(&prepared.prompts).zip(&prepared.source_lens) {
         let target = prepared.targets.of(number).context("a prompt without a target")?.to_vec();
         // The first row after the earlier ones is the prompt's last token's.
         let start = first + states.earlier(prompt.tokens.len());
@@ -113,7 +105,6 @@ pub fn references(
         let of_prompt = (first..=start).flat_map(|row| shard.row(row)).copied().collect();
         let h = (start..end).map(|row| shard.row(row).to_vec()).collect();
         first = end;
-        let source_len = tokenizer.encode(&pair.input)?.len() as u32;
         all.push(Reference { prompt: prompt.tokens.clone(), target, states: of_prompt, h, source_len });
     }
     Ok(References { all, name: name(prepared) })

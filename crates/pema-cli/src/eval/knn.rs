@@ -56,7 +56,7 @@ pub fn score(
     let with = |set: usize, Tuned { k, temperature }: Tuned| -> Vec<Scored> {
         let one = |(plm, found): (&Scored, &Vec<Neighbours>)| {
             let method = found.iter().map(|near| near.probability(k, temperature)).collect();
-            Scored { method, geometric: Vec::new(), ..plm.clone() }
+            Scored { method, geometric: Vec::new(), gate: Vec::new(), ..plm.clone() }
         };
         plm[set].iter().zip(&found[set]).map(one).collect()
     };

@@ -9,14 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::writer::{Form, Mixture};
 
-/// The mixtures that are compared, but for their weights. A geometric one has a normaliser of its
+/// The mixtures that are compared, but for their weights: three for every method, one where whole
+/// distributions are known, and one where there is a gate. A geometric mixture has a normaliser of its
 /// own for each weight, so there is the constant one alone.
-pub const FORMS: [Form; 4] = [
+pub const FORMS: [Form; 5] = [
     Form::arithmetic(Schedule::Constant),
     Form::arithmetic(Schedule::Linear),
     Form::arithmetic(Schedule::Quadratic),
     Form { mixing: Mixing::Geometric, schedule: Schedule::Constant },
+    Form::arithmetic(Schedule::Learned),
 ];
+
+/// How many of [`FORMS`] an adapter without a gate has.
+pub const WITHOUT_GATE: usize = 4;
+
+/// How many of [`FORMS`] need no whole distribution.
+const OF_TOKENS: usize = 3;
 
 /// The weights that are compared.
 pub const LAMBDAS: [f32; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
@@ -31,6 +39,9 @@ pub struct Scored {
     /// The constant geometric mixture's log-probabilities at each of [`LAMBDAS`], `[tokens]`; none for
     /// a method whose whole distribution is not known.
     pub geometric: Vec<[f32; LAMBDAS.len()]>,
+    /// The gate's weights, `[tokens]`; none for a method without a gate.
+    #[serde(default)]
+    pub gate: Vec<f32>,
     /// Tokens of the input alone.
     pub source_len: u32,
 }
@@ -57,8 +68,12 @@ pub const PLM_ALONE: Mixture = Mixture { form: Form::arithmetic(Schedule::Consta
 
 /// The forms in which the likelihoods of these references are known.
 pub fn known_forms(scored: &[Scored]) -> &'static [Form] {
-    let is_whole = scored.iter().all(|one| one.geometric.len() == one.plm.len());
-    if is_whole { &FORMS } else { &FORMS[..3] }
+    let known = |of: fn(&Scored) -> usize| scored.iter().all(|one| of(one) == one.plm.len());
+    match (known(|one| one.geometric.len()), known(|one| one.gate.len())) {
+        (true, true) => &FORMS,
+        (true, false) => &FORMS[..WITHOUT_GATE],
+        (false, _) => &FORMS[..OF_TOKENS],
+    }
 }
 
 /// A token's log-probabilities under the geometric mixture at each of [`LAMBDAS`], from log-probabilities
@@ -91,13 +106,15 @@ pub fn likelihoods(mixture: Mixture, scored: &[Scored]) -> Result<Vec<Likelihood
     scored.iter().map(one).collect()
 }
 
-fn arithmetic_log_likelihood(mixture: Mixture, Scored { plm, method, source_len, .. }: &Scored) -> Result<f64> {
+fn arithmetic_log_likelihood(mixture: Mixture, Scored { plm, method, gate, source_len, .. }: &Scored) -> Result<f64> {
     let unrolling = mixture.unrolling(*source_len)?;
     let log_p = |(t, (plm, method)): (usize, (&f32, &f32))| {
-        let lambda = f64::from(unrolling.lambda(t));
-        (lambda * f64::from(*method) + (1.0 - lambda) * f64::from(*plm)).max(f64::MIN_POSITIVE).ln()
+        let learned = || gate.get(t).map(|lambda| lambda.min(mixture.lambda_max));
+        let lambda = unrolling.lambda(t).or_else(learned).context("no gate was there to say the weight")?;
+        let lambda = f64::from(lambda);
+        Ok((lambda * f64::from(*method) + (1.0 - lambda) * f64::from(*plm)).max(f64::MIN_POSITIVE).ln())
     };
-    Ok(plm.iter().zip(method).enumerate().map(log_p).sum())
+    plm.iter().zip(method).enumerate().map(log_p).sum()
 }
 
 fn geometric_log_likelihood(mixture: Mixture, scored: &Scored) -> Result<f64> {
@@ -143,7 +160,7 @@ mod tests {
     use super::*;
 
     fn scored(plm: Vec<f32>, method: Vec<f32>, source_len: u32) -> Scored {
-        Scored { plm, method, geometric: Vec::new(), source_len }
+        Scored { plm, method, geometric: Vec::new(), gate: Vec::new(), source_len }
     }
 
     #[test]
@@ -171,6 +188,17 @@ mod tests {
         assert!((of(0.0) - 8.0_f64.sqrt()).abs() < 1e-9);
         assert!((of(1.0) - 2.0).abs() < 1e-6);
         assert!((of(0.5) - (1.0_f64 / (0.375 * 0.625)).sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_gates_weights_are_taken_up_to_the_largest() {
+        let gated = Scored { gate: vec![0.25, 1.0], ..scored(vec![0.5, 0.25], vec![0.25, 1.0], 8) };
+        let learned = |lambda_max| Mixture { form: FORMS[4], lambda_max };
+        let of = |lambda_max| perplexity(learned(lambda_max), std::slice::from_ref(&gated)).unwrap();
+        assert!((of(1.0) - (1.0_f64 / 0.4375).sqrt()).abs() < 1e-6);
+        assert!((of(0.5) - (1.0_f64 / (0.4375 * 0.625)).sqrt()).abs() < 1e-6);
+        let refused = perplexity(learned(0.5), &[scored(vec![0.5], vec![0.25], 8)]);
+        assert!(refused.is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use pema_adapter::AdapterConfig;
 use pema_core::align::Contexts;
 use serde_json::{Map, Value};
 
-use super::likelihood::FORMS;
+use super::likelihood::{FORMS, WITHOUT_GATE};
 use crate::writer::Form;
 
 /// One way to adapt the PLM.
@@ -43,7 +43,7 @@ pub enum Way {
 pub const PEMA: &str = "pema";
 
 /// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
-const ADAPTERS: [(&str, &str, &str); 7] = [
+const ADAPTERS: [(&str, &str, &str); 8] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
     ("window", "PEMA + last tokens", r#"{"kappa": 0, "prefix": 3, "activation": "silu"}"#),
@@ -53,6 +53,11 @@ const ADAPTERS: [(&str, &str, &str); 7] = [
         "short",
         "PEMA + local context, vocabulary met",
         r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+    ),
+    (
+        "gated",
+        "PEMA + local context, vocabulary met, gate",
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "gate": true}"#,
     ),
     (
         "attend",
@@ -135,9 +140,10 @@ impl Method {
 
     /// The mixtures of the report's rows, but for their weights.
     pub fn forms(&self) -> &'static [Form] {
-        match self.way {
+        match &self.way {
             Way::Plm | Way::Knn | Way::WhiteBox => &FORMS[..1],
-            Way::Adapter { .. } => &FORMS,
+            Way::Adapter { settings, .. } if settings.get("gate") == Some(&Value::Bool(true)) => &FORMS,
+            Way::Adapter { .. } => &FORMS[..WITHOUT_GATE],
         }
     }
 }
@@ -222,7 +228,7 @@ mod tests {
     fn targets_are_disclosed_by_name_only() {
         assert_eq!(
             names(&Method::chosen(&[], &[]).unwrap()),
-            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "attend"]
+            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "gated", "attend"]
         );
         assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
         assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());

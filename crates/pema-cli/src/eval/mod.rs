@@ -78,7 +78,7 @@ pub struct Args {
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     train_limit: u32,
     /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, window, copy, context, short,
-    /// attend (left out unless the memory has contexts prompt-all), disclosed
+    /// gated, attend (left out unless the memory has contexts prompt-all), disclosed
     /// [default: all but the last].
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(long, default_value = "{}")]
     settings: String,
     /// Also write texts of the test pairs, greedily, with each method's mixtures of these forms
-    /// (constant, linear, quadratic, geometric), and score them. Costly.
+    /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), and score them. Costly.
     #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
     texts: Option<Forms>,
     #[command(flatten)]
@@ -154,7 +154,7 @@ pub fn run(args: &Args) -> Result<()> {
     let along = |pairs: &[Pair]| -> Result<References> {
         let prepared = data.prepare(pairs, &folder)?;
         let shard = contexts::along_targets(&folder, &client, &prepared, states)?;
-        references(pairs, &prepared, &shard, states, &folder.tokenizer)
+        references(&prepared, &shard, states)
     };
     let SplitPairs { train, valid, test } = &data.split;
     println!("contexts along {} validation and {} test references", valid.len(), test.len());

@@ -24,6 +24,9 @@ pub enum Schedule {
     Quadratic,
     /// `lambda_max` throughout.
     Constant,
+    /// What the adapter's gate says of each step once it has seen both distributions, at most
+    /// `lambda_max`. It needs an adapter with a gate, and arithmetic mixtures, for which gates learn.
+    Learned,
 }
 
 impl fmt::Display for Schedule {
@@ -32,6 +35,7 @@ impl fmt::Display for Schedule {
             Self::Linear => "linear",
             Self::Quadratic => "quadratic",
             Self::Constant => "constant",
+            Self::Learned => "learned",
         })
     }
 }
@@ -112,9 +116,14 @@ impl GradualUnrolling {
         Self { mixing, ..self }
     }
 
-    /// The mixture for the token after `t` generated ones.
-    pub fn mix(&self, t: usize) -> Mix {
-        Mix { mixing: self.mixing, lambda: self.lambda(t) }
+    /// The mixture for the token after `t` generated ones; none where a gate is to say its weight.
+    pub fn mix(&self, t: usize) -> Option<Mix> {
+        Some(Mix { mixing: self.mixing, lambda: self.lambda(t)? })
+    }
+
+    /// How the two distributions are mixed.
+    pub fn mixing(&self) -> Mixing {
+        self.mixing
     }
 
     /// The schedule's shape.
@@ -122,7 +131,7 @@ impl GradualUnrolling {
         self.schedule
     }
 
-    /// The weight that the schedule starts from, in `[0, 1]`.
+    /// The largest weight, which a schedule that falls starts from, in `[0, 1]`.
     pub fn lambda_max(&self) -> f32 {
         self.lambda_max
     }
@@ -132,15 +141,22 @@ impl GradualUnrolling {
         self.source_len
     }
 
-    /// The adapter's weight for the token after `t` generated ones, in `[0, lambda_max]`.
-    pub fn lambda(&self, t: usize) -> f32 {
+    /// The adapter's weight for the token after `t` generated ones, in `[0, lambda_max]`; none where a
+    /// gate is to say it.
+    pub fn lambda(&self, t: usize) -> Option<f32> {
         let lambda_max = f64::from(self.lambda_max);
         let linear = (lambda_max - t as f64 * lambda_max / f64::from(self.source_len)).max(0.0);
         match self.schedule {
-            Schedule::Linear => linear as f32,
-            Schedule::Quadratic => (linear * linear) as f32,
-            Schedule::Constant => self.lambda_max,
+            Schedule::Linear => Some(linear as f32),
+            Schedule::Quadratic => Some((linear * linear) as f32),
+            Schedule::Constant => Some(self.lambda_max),
+            Schedule::Learned => None,
         }
+    }
+
+    /// `t / SL`, which a gate looks at.
+    pub fn progress(&self, t: usize) -> f32 {
+        t as f32 / self.source_len as f32
     }
 }
 

@@ -196,6 +196,8 @@ pub struct TrainSettings {
     pub short_vocabulary: bool,
     /// Which contexts target tokens are learned from; position is the paper's method.
     pub pairing: Pairing,
+    /// Whether validation pairs teach a gate that says the adapter's weight; false is the paper's method.
+    pub gate: bool,
     /// Decides weights, order and dropout.
     pub seed: u32,
 }
@@ -276,7 +278,7 @@ pub struct Mixture {
     pub mixing: MixingKind,
     /// How it falls.
     pub schedule: ScheduleKind,
-    /// Where it begins, in [0, 1].
+    /// Where it begins, and what it is at most, in [0, 1].
     pub lambda_max: f32,
 }
 
@@ -300,6 +302,8 @@ pub enum ScheduleKind {
     Quadratic,
     /// It does not fall.
     Constant,
+    /// The adapter's gate says it, at most `lambda_max`; needs an adapter with a gate, and their mean.
+    Learned,
 }
 
 /// When the model is asked: its owner learns what was written before. Elsewhere the adapter writes

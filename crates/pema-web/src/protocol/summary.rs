@@ -135,6 +135,7 @@ pub enum Stage {
     Extraction,
     Shards,
     Join,
+    Gate,
     Evaluation,
     Rehearsal,
     Regeneration,
@@ -184,6 +185,8 @@ pub struct AdapterInfo {
     pub rank: u32,
     /// The contexts that it is given; one that needs those of the prompt can write privately.
     pub contexts: Contexts,
+    /// It has a gate, which can say its weight.
+    pub gate: bool,
     /// Bytes of its file.
     pub bytes: f64,
     /// SHA-256 of the f16 form of the head it was trained for.

@@ -144,6 +144,7 @@ async fn courses(files: [Vec<u8>; 2], device: &Device) -> Vec<Vec<f32>> {
     let prepared = Prepared {
         prompts: (0..pairs).map(prompt).collect(),
         targets: Targets::new((0..pairs).map(target).collect(), TokenId(0)).unwrap(),
+        source_lens: vec![1; pairs as usize],
     };
     let rows = pairs * steps;
     let shard = Shard {

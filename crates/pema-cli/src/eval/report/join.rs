@@ -41,8 +41,8 @@ fn renamed(mut report: Report, number: usize) -> Report {
     let name = |text: &mut String| *text = format!("{number}: {text}");
     let id = |text: &mut String| *text = format!("{number}-{text}");
     for row in &mut report.rows {
-        [&mut row.title, &mut row.label].map(name);
-        [&mut row.id, &mut row.method].map(id);
+        [&mut row.title, &mut row.label].into_iter().for_each(name);
+        [&mut row.id, &mut row.method].into_iter().for_each(id);
     }
     for curve in &mut report.curves {
         name(&mut curve.title);
