@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::build::{self, Binary, Flavour};
+use crate::build::{self, Flavour};
 use crate::project::Project;
 use crate::setup;
 use crate::shell::Cmd;
@@ -18,7 +18,7 @@ fn has_vulkan() -> bool {
 pub(crate) fn run(project: &Project, stages: &mut Stages) -> Result<()> {
     let tools = setup::run(project, stages)?;
     build::site(project, stages, &tools, Flavour::Real)?;
-    build::binary(project, stages, Binary::Alone)?;
+    build::binary(project, stages)?;
     stages.run("bench wasm", || build::wasm(project, &tools, Flavour::Bench))?;
     let with_wgpu = match has_vulkan() {
         true => Some(stages.run("bench wgpu", || build::binary_with_wgpu(project))?),

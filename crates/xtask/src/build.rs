@@ -65,7 +65,7 @@ pub(crate) fn run(project: &Project, stages: &mut Stages, args: &Args) -> Result
     let flavour = if args.leaky { Flavour::Leaky } else { Flavour::Real };
     site(project, stages, &tools, flavour)?;
     if !args.leaky {
-        binary(project, stages, Binary::Alone)?;
+        binary(project, stages)?;
     }
     Ok(())
 }
@@ -77,27 +77,12 @@ pub(crate) fn site(project: &Project, stages: &mut Stages, tools: &Tools, flavou
     stages.run(&format!("{name}site"), || bundle(project, flavour))
 }
 
-/// Two ways of building the native binary.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binary {
-    /// It and nothing else.
-    Alone,
-    /// With the tests, whose dependencies switch on a feature of `rand` and so give another build of
-    /// Burn: after the tests were built, this way has nothing left to compile.
-    WithTests,
-}
-
 /// Builds the `pema` binary.
-pub(crate) fn binary(project: &Project, stages: &mut Stages, which: Binary) -> Result<()> {
-    let args: &[&str] = match which {
-        Binary::Alone => &["--package", "pema-cli"],
-        Binary::WithTests => &["--workspace", "--bins", "--tests"],
-    };
+pub(crate) fn binary(project: &Project, stages: &mut Stages) -> Result<()> {
     stages.run("native binary", || {
         Cmd::new("cargo", "the service and the command line, with llama.cpp (minutes when cold)")
             .env("CARGO_TARGET_DIR", &project.target)
-            .args(["build"])
-            .args(args)
+            .args(["build", "--package", "pema-cli"])
             .dir(&project.root)
             .run()
     })

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use crate::build::{self, Binary, Flavour};
+use crate::build::{self, Flavour};
 use crate::project::Project;
 use crate::setup::{self, Tools};
 use crate::shell::Cmd;
@@ -36,7 +38,7 @@ const HOST: &str = "127.0.0.1";
 pub(crate) fn run(project: &Project, stages: &mut Stages, args: &Args) -> Result<()> {
     let tools = setup::run(project, stages)?;
     build::site(project, stages, &tools, Flavour::Real)?;
-    build::binary(project, stages, Binary::Alone)?;
+    build::binary(project, stages)?;
     let interrupted = interrupts()?;
     let port = if args.headless { free_port()? } else { args.port };
     let site = format!("http://{HOST}:{port}");
@@ -118,9 +120,8 @@ fn drive(project: &Project, tools: &Tools, site: &str, service: &str) -> Result<
 /// Receives Ctrl-C and the other ways of being asked to end.
 fn interrupts() -> Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
-    ctrlc::set_handler(move || {
-        let _ = sender.send(());
-    })?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::spawn(move || signals.forever().try_for_each(|_| sender.send(())));
     Ok(receiver)
 }
 

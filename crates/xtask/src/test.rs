@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::build::{self, Binary, Flavour};
+use crate::build::{self, Flavour};
 use crate::project::Project;
 use crate::setup::{self, Tools};
 use crate::shell::{Cmd, which};
@@ -51,7 +51,7 @@ pub(crate) fn run(project: &Project, stages: &mut Stages, args: &Args) -> Result
     }
     if wanted(Part::E2e) {
         build::site(project, stages, &tools, Flavour::Leaky)?;
-        build::binary(project, stages, Binary::WithTests)?;
+        build::binary(project, stages)?;
         stages.run("end to end", || end_to_end(project, &tools))?;
     }
     Ok(())
