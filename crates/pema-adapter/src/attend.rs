@@ -11,7 +11,7 @@
 //! PLM's hidden states tell them. With local context and recall this is a small decoder on the PLM's
 //! encoding of the prompt. Nothing more is sent than for `f(prompt)`.
 //!
-//! All of it is one matrix `[2 d + r + 1, r]`, whose parts [`AttendWeights`] names.
+//! All of it is one matrix `[2 d + r + 1, r]`, whose parts [`AttentionWeights`] names.
 //!
 //! [`Contexts::PromptAll`]: pema_core::align::Contexts::PromptAll
 
@@ -20,62 +20,12 @@ use std::collections::HashMap;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::attention::{AttentionWeights, RULED_OUT};
 use crate::memory::{Memory, Rows, RowsError};
-use crate::random::uniform;
-
-/// Adds this to a score to rule its token out: its weight is then 0 in f32.
-const RULED_OUT: f32 = -1e9;
 
 /// Hidden states in one tensor at most: 128 MiB, all that WebGPU promises to bind, has room for this many
 /// of 4096 entries.
 const ROWS_AT_ONCE: usize = 8192;
-
-/// Rows of the weights' matrix for hidden states of `d` entries.
-pub(crate) fn weight_rows(d: usize, r: usize) -> usize {
-    2 * d + r + 1
-}
-
-/// The initial weights, row-major.
-pub(crate) fn initial_weights(d: usize, r: usize, seed: u64, stream: u64) -> Vec<f32> {
-    let bound = |inputs: usize| 1.0 / (inputs as f32).sqrt();
-    let mut values = uniform(2 * d * r, bound(d), seed, stream);
-    values.extend(uniform(r * r, bound(r), seed, stream + 1));
-    values.extend(std::iter::repeat_n(0.0, r));
-    values
-}
-
-/// The parts of the weights' matrix.
-struct AttendWeights<'a> {
-    matrix: &'a Tensor<2>,
-    d: usize,
-    r: usize,
-}
-
-impl AttendWeights<'_> {
-    fn rows(&self, from: usize, rows: usize) -> Tensor<2> {
-        self.matrix.clone().narrow(0, from, rows)
-    }
-
-    /// `K [d, r]`.
-    fn keys(&self) -> Tensor<2> {
-        self.rows(0, self.d)
-    }
-
-    /// `V [d, r]`.
-    fn values(&self) -> Tensor<2> {
-        self.rows(self.d, self.d)
-    }
-
-    /// `Q [r, r]`.
-    fn query(&self) -> Tensor<2> {
-        self.rows(2 * self.d, self.r)
-    }
-
-    /// `w [r, 1]`.
-    fn sink(&self) -> Tensor<2> {
-        self.rows(2 * self.d + self.r, 1).transpose()
-    }
-}
 
 /// The prompts of a batch's rows, each once: `b` of them, of at most `p` tokens, each the prompt of at
 /// most `m` rows.
@@ -160,7 +110,7 @@ impl AttendContext {
     pub(crate) fn attended(&self, weights: &Tensor<2>, c: Tensor<2>) -> Tensor<2> {
         let ([b, _, p], [_, r]) = (self.padding.dims(), c.dims());
         let m = self.rows.dims()[0] / b;
-        let weights = AttendWeights { matrix: weights, d: (weights.dims()[0] - r - 1) / 2, r };
+        let weights = AttentionWeights { matrix: weights, d: (weights.dims()[0] - r - 1) / 2, r };
         let projected = |matrix: Tensor<2>| {
             let parts = self.states.iter().map(|states| states.clone().matmul(matrix.clone()));
             Tensor::cat(parts.collect(), 0).select(0, self.tokens.clone()).reshape([b, p, r])

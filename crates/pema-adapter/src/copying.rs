@@ -24,15 +24,13 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
+use crate::attention::RULED_OUT;
 use crate::head::{Head, Tokens};
 use crate::places::Places;
 use crate::random::uniform;
 
 /// `W`: tokens that are compared.
 const WINDOW: usize = 3;
-
-/// Adds this to a score to rule its token out: its weight is then 0 in f32.
-const RULED_OUT: f32 = -1e9;
 
 /// Score of an equal last token, at the start.
 const INITIAL_MATCH: f32 = 5.0;

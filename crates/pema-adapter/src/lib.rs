@@ -32,6 +32,7 @@ mod adapted;
 mod adapter;
 mod alignment;
 mod attend;
+mod attention;
 pub mod bench;
 mod checkpoint;
 mod config;

@@ -10,76 +10,33 @@
 //! learned slope (ALiBi, Press et al. 2022, arXiv 2108.12409) and `c w` a sink, so that nothing need
 //! be recalled. The text so far is the data owner's own; nothing of this crosses the wire.
 //!
-//! All of it is one matrix `[2 d + r + 2, r]`, whose parts [`RecallWeights`] names.
+//! All of it is one matrix `[2 d + r + 2, r]`, whose parts [`AttentionWeights`] names;
+//! the last row's mean is `m`.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use pema_core::id::TokenId;
 
+use crate::attention::{self, AttentionWeights, RULED_OUT};
 use crate::head::{Head, Tokens};
 use crate::places::Places;
-use crate::random::uniform;
 
 /// Tokens that are recalled at most, the nearest, so that a batch of long texts fits in memory.
 const REACH: usize = 128;
-
-/// Adds this to a score to rule its token out: its weight is then 0 in f32.
-const RULED_OUT: f32 = -1e9;
 
 /// `m` at the start.
 const INITIAL_SLOPE: f32 = 0.1;
 
 /// Rows of the weights' matrix for hidden states of `d` entries.
 pub(crate) fn weight_rows(d: usize, r: usize) -> usize {
-    2 * d + r + 2
+    attention::weight_rows(d, r) + 1
 }
 
 /// The initial weights, row-major.
 pub(crate) fn initial_weights(d: usize, r: usize, seed: u64, stream: u64) -> Vec<f32> {
-    let bound = |inputs: usize| 1.0 / (inputs as f32).sqrt();
-    let mut values = uniform(2 * d * r, bound(d), seed, stream);
-    values.extend(uniform(r * r, bound(r), seed, stream + 1));
-    values.extend(std::iter::repeat_n(0.0, r));
+    let mut values = attention::initial_weights(d, r, seed, stream);
     values.extend(std::iter::repeat_n(INITIAL_SLOPE, r));
     values
-}
-
-/// The parts of the weights' matrix.
-struct RecallWeights<'a> {
-    matrix: &'a Tensor<2>,
-    d: usize,
-    r: usize,
-}
-
-impl RecallWeights<'_> {
-    fn rows(&self, from: usize, rows: usize) -> Tensor<2> {
-        self.matrix.clone().narrow(0, from, rows)
-    }
-
-    /// `K [d, r]`.
-    fn keys(&self) -> Tensor<2> {
-        self.rows(0, self.d)
-    }
-
-    /// `V [d, r]`.
-    fn values(&self) -> Tensor<2> {
-        self.rows(self.d, self.d)
-    }
-
-    /// `Q [r, r]`.
-    fn query(&self) -> Tensor<2> {
-        self.rows(2 * self.d, self.r)
-    }
-
-    /// `w [r, 1]`.
-    fn sink(&self) -> Tensor<2> {
-        self.rows(2 * self.d + self.r, 1).transpose()
-    }
-
-    /// `m [1, 1]`: the mean of a row.
-    fn slope(&self) -> Tensor<2> {
-        self.rows(2 * self.d + self.r + 1, 1).mean_dim(1)
-    }
 }
 
 /// The texts so far of a batch's rows.
@@ -125,12 +82,12 @@ impl RecallContext {
         let ([n, t], [_, r]) = (self.padding.dims(), c.dims());
         let embeddings = self.tokens.embeddings(); // [tokens, d]
         let [tokens, d] = embeddings.dims();
-        let weights = RecallWeights { matrix: weights, d, r };
+        let weights = AttentionWeights { matrix: weights, d, r };
 
         let keys = embeddings.clone().matmul(weights.keys());
         let of_tokens = c.clone().matmul(weights.query()).matmul(keys.transpose()); // [n, tokens]
         let scores = of_tokens.gather(1, self.written.clone()).div_scalar((r as f64).sqrt());
-        let scores = scores - self.distances.clone() * weights.slope() + self.padding.clone();
+        let scores = scores - self.distances.clone() * weights.own().mean_dim(1) + self.padding.clone();
         let attention = softmax(Tensor::cat(vec![c.matmul(weights.sink()), scores], 1), 1).slice([0..n, 1..t + 1]);
 
         let none = Tensor::zeros([n, tokens], &self.padding.device());

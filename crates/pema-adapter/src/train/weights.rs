@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 
 use crate::config::AdapterConfig;
-use crate::{attend, copying, recall};
+use crate::{attention, copying, recall};
 
 /// A phase's trained matrices: `A [d, r]` with `B_rct` (phase 1) or `B_pd` (phase 2), `[r, d]`, and
 /// what phase 2 has beside these. Or something of each of them, as their gradients.
@@ -84,7 +84,7 @@ impl Extra {
         let rows = match self {
             Self::Copy => copying::weight_rows(d),
             Self::Recall => recall::weight_rows(d, r),
-            Self::Attend => attend::weight_rows(d, r),
+            Self::Attend => attention::weight_rows(d, r),
         };
         [rows, r]
     }
@@ -95,7 +95,7 @@ impl Extra {
             Self::Copy => copying::initial_weights(d, r, seed, 3),
             // Recall draws two streams.
             Self::Recall => recall::initial_weights(d, r, seed, 4),
-            Self::Attend => attend::initial_weights(d, r, seed, 6),
+            Self::Attend => attention::initial_weights(d, r, seed, 6),
         }
     }
 }
