@@ -21,8 +21,9 @@ impl Project {
     /// `CARGO_TARGET_DIR` wins; with `CI` set, build products are kept in the user's cache, because
     /// CI works in a fresh clone and compiling Burn and llama.cpp takes half an hour.
     pub(crate) fn find() -> Result<Self> {
-        let root =
-            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("xtask is not in crates/xtask")?.to_path_buf();
+        // Cargo's word at run time: in a target folder that checkouts share, another's may have been built in.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest).ancestors().nth(2).context("xtask is not in crates/xtask")?.to_path_buf();
         let cache = user_cache()?.join("pema");
         let target = match env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => root.join(dir),
