@@ -13,7 +13,7 @@ async function reply(message: SliceMessage): Promise<SliceReply> {
     return {};
   }
   if (!slice) throw new Error('it was asked before it was given its rows');
-  return { answer: await slice.answer(message.h, message.want) };
+  return { answer: slice.answer(message.h, message.want) };
 }
 
 // Asked again only once it has answered.

@@ -56,7 +56,12 @@ fn head_loss_agrees_with_the_plain_composition() {
         let tracked = tensor(&h, [n, d]).autodiff().require_grad();
         let index = y.iter().map(|y| y.0 as i32).collect::<Vec<_>>();
         let index = Tensor::<2, Int>::from_data(TensorData::new(index, [n, 1]), &Device::flex().autodiff());
-        let plain = log_softmax(block_on(head.logits(tracked.clone())).unwrap(), 1).gather(1, index).mean().neg();
+        let logits = tracked.clone().matmul(tensor(&noise(v * d, 0.5, 99), [v, d]).autodiff().transpose()).mul_scalar(scale);
+        let logits = match softcap {
+            Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
+            None => logits,
+        };
+        let plain = log_softmax(logits, 1).gather(1, index).mean().neg();
         let gradients = plain.backward();
         let expected: Vec<f64> = values(tracked.grad(&gradients).unwrap()).into_iter().map(f64::from).collect();
 

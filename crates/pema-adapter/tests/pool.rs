@@ -42,7 +42,7 @@ impl HeadPool for Here {
     }
 
     fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()> {
-        let made = slices.into_iter().map(|slice| HeadSlice::new(slice, &Device::flex()).unwrap()).collect();
+        let made = slices.into_iter().map(HeadSlice::new).collect();
         self.slices.replace(made);
         Box::pin(async { Ok(()) })
     }
@@ -50,12 +50,7 @@ impl HeadPool for Here {
     fn ask(&self, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
         Box::pin(async move {
             self.asked.borrow_mut().push((request.h.len() / 8, request.want));
-            let slices = self.slices.borrow().clone();
-            let mut answers = Vec::new();
-            for slice in &slices {
-                answers.push(slice.answer(request.clone()).await.map_err(|error| PoolError(error.to_string()))?);
-            }
-            (self.answers)(answers)
+            (self.answers)(self.slices.borrow().iter().map(|slice| slice.answer(&request)).collect())
         })
     }
 

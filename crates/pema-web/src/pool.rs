@@ -3,7 +3,6 @@
 
 use std::{cell::RefCell, fmt};
 
-use burn::tensor::Device;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use js_sys::{Array, Float32Array, Int8Array, Object, Reflect, Uint16Array};
 use pema_adapter::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
@@ -70,28 +69,28 @@ pub struct Slice(HeadSlice);
 impl Slice {
     /// Takes f16 rows `[rows, d]`.
     #[wasm_bindgen(constructor)]
-    pub fn new(rows: &[u16], d: usize, scale: f32, softcap: Option<f32>) -> Result<Self, JsError> {
+    pub fn new(rows: &[u16], d: usize, scale: f32, softcap: Option<f32>) -> Self {
         Self::of(SliceRows { rows: SliceWeights::F16(rows.reinterpret_cast()), d, scale, softcap })
     }
 
     /// Takes int8 rows `[rows, d]` and their scales.
-    pub fn int8(entries: &[i8], scales: &[f32], d: usize, scale: f32, softcap: Option<f32>) -> Result<Self, JsError> {
+    pub fn int8(entries: &[i8], scales: &[f32], d: usize, scale: f32, softcap: Option<f32>) -> Self {
         Self::of(SliceRows { rows: SliceWeights::Int8(Int8Rows { entries, scales }), d, scale, softcap })
     }
 
-    fn of(rows: SliceRows<'_>) -> Result<Self, JsError> {
+    fn of(rows: SliceRows<'_>) -> Self {
         console_error_panic_hook::set_once();
-        Ok(Self(HeadSlice::new(rows, &Device::flex())?))
+        Self(HeadSlice::new(rows))
     }
 
     /// Answers for hidden states `[n, d]`.
-    pub async fn answer(&self, h: Vec<f32>, want: Want) -> Result<Vec<f32>, JsError> {
+    pub fn answer(&self, h: Vec<f32>, want: Want) -> Vec<f32> {
         let want = match want {
             Want::Logits => SliceWant::Logits,
             Want::Softmax => SliceWant::Softmax,
             Want::SoftmaxAndPull => SliceWant::SoftmaxAndPull,
         };
-        Ok(self.0.answer(SliceRequest { h, want }).await?)
+        self.0.answer(&SliceRequest { h, want })
     }
 }
 

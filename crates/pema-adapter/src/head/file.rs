@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pema_core::head::{HEAD_TENSOR, HeadForm, Int8Head, Int8Rows};
 use pema_core::id::ContentHash;
+use pema_head::LogitShape;
 use safetensors::{Dtype, tensor::TensorView};
 
-use super::{HeadError, LogitShape};
+use super::HeadError;
 use crate::tensor_file::{FileError, TensorFile, floats};
 
 /// A file, checked but for the values of floats.

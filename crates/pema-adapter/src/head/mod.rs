@@ -1,5 +1,6 @@
 //! The frozen LM head `W_hd [v, d]` on a device: its logits, its losses and its rows.
 
+mod cpu;
 mod file;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod kernel;
@@ -20,7 +21,9 @@ use pema_core::{
     head::{HeadForm, Int8Error},
     id::{ContentHash, TokenId},
 };
+use pema_head::{HeadRows, LogitShape};
 
+use self::cpu::CpuHead;
 use self::file::{FileRows, HeadFile};
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 use self::packed::PackedHead;
@@ -39,8 +42,8 @@ const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// The frozen head: `logits(h) = softcap(scale * (h W_hd^T))`. Cheap to clone.
 ///
 /// It lies on the device as blocks of vocabulary rows, so that a large vocabulary fits the
-/// device's binding limit: in its file's form where Pema's own kernels run, else as f32; or spread
-/// over a pool of workers.
+/// device's binding limit: in its file's form where Pema's own kernels run, else as f32. A CPU holds it
+/// as f32 rows, or spreads it over a pool of workers.
 #[derive(Clone, Debug)]
 pub struct Head {
     weights: Weights,
@@ -55,17 +58,11 @@ pub struct Head {
 
 #[derive(Clone, Debug)]
 enum Weights {
+    Cpu(CpuHead),
     Plain(PlainHead),
     #[cfg(any(feature = "webgpu", feature = "wgpu"))]
     Packed(PackedHead),
     Pooled(PooledHead),
-}
-
-/// From products `h W_hd^T` to logits.
-#[derive(Clone, Copy, Debug)]
-struct LogitShape {
-    scale: f32,
-    softcap: Option<f32>,
 }
 
 impl Head {
@@ -161,6 +158,7 @@ impl Head {
     /// If `h` has another `d` than the head, or lies on another device.
     pub async fn logits(&self, h: Tensor<2>) -> Result<Tensor<2>, ReadError> {
         Ok(match &self.weights {
+            Weights::Cpu(head) => head.logits(h).await?,
             Weights::Plain(head) => head.logits(h),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.logits(h),
@@ -189,6 +187,7 @@ impl Head {
         wants_gradient: bool,
     ) -> Result<(Tensor<2>, Option<Tensor<2>>), ReadError> {
         Ok(match &self.weights {
+            Weights::Cpu(head) => head.losses(h, y, wants_gradient).await?,
             Weights::Plain(head) => head.losses(h, y, wants_gradient),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.losses(h, y, wants_gradient),
@@ -218,11 +217,16 @@ impl Weights {
         if let Some(device) = PackedHead::device(device, shape[1]) {
             return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
         }
-        Ok(Self::Plain(PlainHead::upload(shape, logits, device, |rows| Ok(read(rows)?.into_f32()))?))
+        let mut floats = |rows: &Range<usize>| Ok(read(rows)?.into_f32());
+        Ok(match CpuHead::is_on(device) {
+            true => Self::Cpu(CpuHead::new(HeadRows::new(floats(&(0..shape[0]))?, shape[1], logits), device)),
+            false => Self::Plain(PlainHead::upload(shape, logits, device, floats)?),
+        })
     }
 
     fn logit_shape(&self) -> LogitShape {
         match self {
+            Self::Cpu(head) => head.shape(),
             Self::Plain(head) => head.shape,
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Self::Packed(head) => head.shape,

@@ -15,9 +15,10 @@ use pema_core::{
     head::{HEAD_TENSOR, HeadForm, Int8Rows},
     id::TokenId,
 };
+use pema_head::LogitShape;
 
 use super::{
-    BLOCK_BYTES_MAX, LogitShape, blocks,
+    BLOCK_BYTES_MAX, blocks,
     file::FileRows,
     kernel::{Launcher, Shapes},
     shader::{Constants, Shader},

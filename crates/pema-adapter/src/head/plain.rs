@@ -1,15 +1,12 @@
-//! The head as f32 blocks, and its loss as Burn operations on tiles: on any device.
-//!
-//! Tiles are `[rows of the head, rows of the batch]`: gemm packs a product's left side, which is slow
-//! for `h W^T`, whose left side is, in its eyes, the head's transpose. With the head in front a step
-//! of 64 rows takes two thirds of the time, and a token's logits half.
+//! The head as f32 blocks, and its loss as Burn operations on tiles: on any device that has no better.
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pema_core::id::TokenId;
+use pema_head::LogitShape;
 
-use super::{BLOCK_BYTES_MAX, LogitShape, blocks};
+use super::{BLOCK_BYTES_MAX, blocks};
 use crate::tensor_file::{FileError, Matrix};
 
 /// Vocabulary rows of one block, which bounds the logits that the loss holds at a time.
@@ -61,7 +58,7 @@ impl PlainHead {
 
     /// `[d, n] -> [rows, n]`
     fn block_logits(&self, h: Tensor<2>, block: &Block) -> Tensor<2> {
-        self.shape.logits(block.w.clone().matmul(h))
+        logits_of(block.w.clone().matmul(h), self.shape)
     }
 
     /// `W_hd[y]`: `[n, d]`, gathered from the blocks. Every target must be less than `v`.
@@ -88,11 +85,11 @@ impl PlainHead {
     pub(super) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
         let SoftmaxParts { top, mass, pull } = self.softmax(h.clone(), wants_gradient);
         let w_y = self.rows_of(y); // [n, d]
-        let logit_y = self.shape.logits((h * w_y.clone()).sum_dim(1)); // [n, 1]
+        let logit_y = logits_of((h * w_y.clone()).sum_dim(1), self.shape); // [n, 1]
         let losses = mass.clone().log() + top - logit_y.clone();
         // dL/dh = scale (sum_v p_v slope_v W_v - slope_y W_y)
         let gradient = pull.map(|pull| {
-            let target_pull = match self.shape.softcap_slope(&logit_y) {
+            let target_pull = match slope_of(&logit_y, self.shape) {
                 Some(slope) => w_y * slope,
                 None => w_y,
             };
@@ -102,7 +99,7 @@ impl PlainHead {
     }
 
     /// The softmax over the head's rows, a chunk of `h [n, d]` at a time.
-    pub(super) fn softmax(&self, h: Tensor<2>, wants_pull: bool) -> SoftmaxParts {
+    fn softmax(&self, h: Tensor<2>, wants_pull: bool) -> SoftmaxParts {
         let [n, d] = h.dims();
         let chunks = (0..n).step_by(ROWS_PER_CHUNK).map(|first| {
             let rows = h.clone().slice([first..n.min(first + ROWS_PER_CHUNK), 0..d]);
@@ -127,7 +124,7 @@ impl PlainHead {
         let mut pull = wants_pull.then(|| Tensor::<2>::zeros([d, m], &device));
         for block in &self.blocks {
             let logits = self.block_logits(h.clone(), block); // [rows, m]
-            let slope = if wants_pull { self.shape.softcap_slope(&logits) } else { None };
+            let slope = if wants_pull { slope_of(&logits, self.shape) } else { None };
             let new_top = top.clone().max_pair(logits.clone().max_dim(0));
             let fade = (top - new_top.clone()).exp();
             let weights = (logits - new_top.clone()).exp(); // [rows, m]
@@ -145,29 +142,27 @@ impl PlainHead {
     }
 }
 
-/// A softmax that can be joined with that of other rows of the vocabulary.
-pub(super) struct SoftmaxParts {
-    /// `max_v l_v`, `[n, 1]`.
-    pub(super) top: Tensor<2>,
-    /// `sum_v exp(l_v - top)`, `[n, 1]`.
-    pub(super) mass: Tensor<2>,
-    /// `sum_v exp(l_v - top) dl_v/dh / scale`, `[n, d]`.
-    pub(super) pull: Option<Tensor<2>>,
+/// As [`pema_head::SoftmaxPart`], in tensors.
+struct SoftmaxParts {
+    /// `[n, 1]`
+    top: Tensor<2>,
+    /// `[n, 1]`
+    mass: Tensor<2>,
+    /// `[n, d]`
+    pull: Option<Tensor<2>>,
 }
 
-impl LogitShape {
-    /// `softcap(scale * products)`.
-    fn logits(self, products: Tensor<2>) -> Tensor<2> {
-        let scaled = if self.scale == 1.0 { products } else { products.mul_scalar(self.scale) };
-        match self.softcap {
-            None => scaled,
-            Some(cap) => scaled.div_scalar(cap).tanh().mul_scalar(cap),
-        }
+/// [`LogitShape::logit`] of products.
+fn logits_of(products: Tensor<2>, LogitShape { scale, softcap }: LogitShape) -> Tensor<2> {
+    let scaled = if scale == 1.0 { products } else { products.mul_scalar(scale) };
+    match softcap {
+        None => scaled,
+        Some(cap) => scaled.div_scalar(cap).tanh().mul_scalar(cap),
     }
+}
 
-    /// The softcap's derivative, from its result: `1 - (logits / cap)^2`; none without a softcap.
-    fn softcap_slope(self, logits: &Tensor<2>) -> Option<Tensor<2>> {
-        let cap = self.softcap?;
-        Some(logits.clone().div_scalar(cap).square().neg().add_scalar(1.0))
-    }
+/// [`LogitShape::slope`] of logits; none without a softcap.
+fn slope_of(logits: &Tensor<2>, shape: LogitShape) -> Option<Tensor<2>> {
+    let cap = shape.softcap?;
+    Some(logits.clone().div_scalar(cap).square().neg().add_scalar(1.0))
 }

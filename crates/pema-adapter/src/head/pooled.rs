@@ -6,9 +6,10 @@ use std::{fmt, future::Future, ops::Range, pin::Pin, rc::Rc};
 use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 use pema_core::{head::Int8Rows, id::TokenId};
+use pema_head::{HeadRows, LogitShape, SoftmaxPart};
 
-use super::{LogitShape, blocks, file::FileRows, plain::PlainHead};
-use crate::tensor_file::{FileError, ReadError, read_f32};
+use super::{blocks, file::FileRows};
+use crate::tensor_file::{ReadError, read_f32};
 
 /// What workers are asked for, `h [n, d]`, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,14 +55,6 @@ pub enum SliceWeights<'a> {
 }
 
 impl<'a> SliceWeights<'a> {
-    /// How many rows of `d` entries they are.
-    fn count(self, d: usize) -> usize {
-        match self {
-            Self::F16(rows) => rows.len() / d,
-            Self::Int8(rows) => rows.scales.len(),
-        }
-    }
-
     /// Some of the rows.
     fn slice(self, rows: &Range<usize>, d: usize) -> Self {
         let entries = rows.start * d..rows.end * d;
@@ -106,38 +99,21 @@ pub struct PoolError(pub String);
 
 /// A worker's rows of the head.
 #[derive(Clone, Debug)]
-pub struct HeadSlice {
-    head: PlainHead,
-    d: usize,
-    device: Device,
-}
+pub struct HeadSlice(HeadRows);
 
 impl HeadSlice {
-    /// Uploads the rows.
-    pub fn new(slice: SliceRows<'_>, device: &Device) -> Result<Self, FileError> {
-        let SliceRows { rows, d, scale, softcap } = slice;
-        let read = |range: &Range<usize>| Ok(rows.slice(range, d).to_f32());
-        let head = PlainHead::upload([rows.count(d), d], LogitShape { scale, softcap }, device, read)?;
-        Ok(Self { head, d, device: device.clone() })
+    /// Takes the rows.
+    pub fn new(SliceRows { rows, d, scale, softcap }: SliceRows<'_>) -> Self {
+        Self(HeadRows::new(rows.to_f32(), d, LogitShape { scale, softcap }))
     }
 
     /// The numbers that [`SliceWant`] describes.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the device fails.
-    pub async fn answer(&self, SliceRequest { h, want }: SliceRequest) -> Result<Vec<f32>, ReadError> {
-        let n = h.len() / self.d;
-        let h = Tensor::<2>::from_data(TensorData::new(h, [n, self.d]), &self.device);
-        if want == SliceWant::Logits {
-            return read_f32(self.head.logits(h)).await;
+    pub fn answer(&self, SliceRequest { h, want }: &SliceRequest) -> Vec<f32> {
+        match want {
+            SliceWant::Logits => self.0.logits(h),
+            SliceWant::Softmax => self.0.softmax(h, false).into_numbers(),
+            SliceWant::SoftmaxAndPull => self.0.softmax(h, true).into_numbers(),
         }
-        let parts = self.head.softmax(h, want == SliceWant::SoftmaxAndPull);
-        let mut numbers = read_f32(parts.top).await?;
-        numbers.extend(read_f32(parts.mass).await?);
-        if let Some(pull) = parts.pull {
-            numbers.extend(read_f32(pull).await?);
-        }
-        Ok(numbers)
     }
 }
 
@@ -203,7 +179,10 @@ impl PooledHead {
     /// `[n, d] -> [n, v]`
     pub(super) async fn logits(&self, h: Tensor<2>) -> Result<Tensor<2>, ReadError> {
         let [n, _] = h.dims();
-        let answers = self.ask(h, SliceWant::Logits, |slice| n * slice.len()).await?;
+        let answers = self.ask(read_f32(h).await?, SliceWant::Logits).await?;
+        if answers.iter().zip(&self.slices).any(|(logits, slice)| logits.len() != n * slice.len()) {
+            return Err(something_else());
+        }
         let parts = answers.into_iter().zip(&self.slices);
         let parts = parts.map(|(logits, slice)| self.tensor(logits, [n, slice.len()]));
         Ok(Tensor::cat(parts.collect(), 1))
@@ -223,44 +202,19 @@ impl PooledHead {
     ) -> Result<(Tensor<2>, Option<Tensor<2>>), ReadError> {
         let (n, d) = (y.len(), self.d);
         let want = if wants_gradient { SliceWant::SoftmaxAndPull } else { SliceWant::Softmax };
-        let entries = 2 * n + if wants_gradient { n * d } else { 0 };
-        let host = read_f32(h.clone()).await?;
-        let answers = self.ask(h, want, |_| entries).await?;
-        let mut losses = Vec::with_capacity(n);
-        let mut gradient = Vec::with_capacity(if wants_gradient { n * d } else { 0 });
-        for (i, &y) in y.iter().enumerate() {
-            let top = answers.iter().map(|slice| slice[i]).fold(f32::NEG_INFINITY, f32::max);
-            let fades: Vec<f32> = answers.iter().map(|slice| (slice[i] - top).exp()).collect();
-            let mass: f32 = answers.iter().zip(&fades).map(|(slice, fade)| fade * slice[n + i]).sum();
-            let product = host[i * d..][..d].iter().zip(self.row(y)).map(|(h, w)| h * w).sum::<f32>();
-            let logit = self.shape.logit(product);
-            losses.push(mass.ln() + top - logit);
-            if wants_gradient {
-                let slope = self.shape.slope(logit);
-                let pull = |k: usize| -> f32 {
-                    let parts = answers.iter().zip(&fades);
-                    parts.map(|(slice, fade)| fade * slice[2 * n + i * d + k]).sum()
-                };
-                let row = self.row(y).into_iter().enumerate();
-                gradient.extend(row.map(|(k, w)| self.shape.scale * (pull(k) / mass - slope * w)));
-            }
-        }
-        let gradient = wants_gradient.then(|| self.tensor(gradient, [n, d]));
-        Ok((self.tensor(losses, [n, 1]), gradient))
+        let h = read_f32(h).await?;
+        let answers = self.ask(h.clone(), want).await?;
+        let parts = answers.into_iter().map(|numbers| SoftmaxPart::of_numbers(numbers, n, d, wants_gradient));
+        let parts: Vec<SoftmaxPart> = parts.collect::<Option<_>>().ok_or_else(something_else)?;
+        let softmax = parts.iter().fold(SoftmaxPart::empty(n, d, wants_gradient), SoftmaxPart::join);
+        let (losses, gradient) = softmax.losses(&h, self.shape, |i| self.row(y[i]));
+        Ok((self.tensor(losses, [n, 1]), wants_gradient.then(|| self.tensor(gradient, [n, d]))))
     }
 
-    /// Every worker's answer, of the length that its slice gives.
-    async fn ask(
-        &self,
-        h: Tensor<2>,
-        want: SliceWant,
-        entries: impl Fn(&Range<usize>) -> usize,
-    ) -> Result<Vec<Vec<f32>>, ReadError> {
-        let request = SliceRequest { h: read_f32(h).await?, want };
-        let answers = self.pool.ask(request).await.map_err(|error| ReadError(error.to_string()))?;
-        let fits = answers.len() == self.slices.len()
-            && answers.iter().zip(&self.slices).all(|(answer, slice)| answer.len() == entries(slice));
-        if fits { Ok(answers) } else { Err(ReadError("a CPU worker answered something else than asked".into())) }
+    /// An answer of every worker.
+    async fn ask(&self, h: Vec<f32>, want: SliceWant) -> Result<Vec<Vec<f32>>, ReadError> {
+        let answers = self.pool.ask(SliceRequest { h, want }).await.map_err(|error| ReadError(error.to_string()))?;
+        if answers.len() == self.slices.len() { Ok(answers) } else { Err(something_else()) }
     }
 
     fn row(&self, token: TokenId) -> Vec<f32> {
@@ -273,15 +227,6 @@ impl PooledHead {
     }
 }
 
-impl LogitShape {
-    /// `softcap(scale * product)`.
-    fn logit(self, product: f32) -> f32 {
-        let scaled = self.scale * product;
-        self.softcap.map_or(scaled, |cap| cap * (scaled / cap).tanh())
-    }
-
-    /// The softcap's derivative, from its result.
-    fn slope(self, logit: f32) -> f32 {
-        self.softcap.map_or(1.0, |cap| 1.0 - (logit / cap).powi(2))
-    }
+fn something_else() -> ReadError {
+    ReadError("a CPU worker answered something else than asked".into())
 }

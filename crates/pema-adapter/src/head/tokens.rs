@@ -49,6 +49,7 @@ impl Tokens {
     /// The head's rows as they are, `[n, d]`; any row where there is no token.
     pub(crate) fn rows(&self) -> Tensor<2> {
         match &self.head.weights {
+            Weights::Cpu(head) => head.rows_of(&self.ids),
             Weights::Plain(head) => head.rows_of(&self.ids),
             #[cfg(any(feature = "webgpu", feature = "wgpu"))]
             Weights::Packed(head) => head.rows_of(self.uploaded.clone()),
