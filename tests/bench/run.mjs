@@ -98,15 +98,21 @@ function onWgpu() {
   const seconds = bench(PEMA_WGPU_BIN, '--device', 'wgpu', '--steps', '3', ...sizesOf(full));
   const ours = (4 * full.n * full.d * full.v) / seconds / 1e9;
   add({ name: `head loss, native wgpu, ${words(full)}`, unit: 'GFLOP/s', ours, theirs: peak, peer: `the CPU’s matrix product of ${rows} rows`, better: 'higher' });
+  const cuda = pytorch(full, 'cuda');
+  if (cuda) add({ name: `training step, native wgpu, ${words(full)}`, unit: 's', ours: seconds, theirs: median(cuda.seconds), peer: `PyTorch ${cuda.version} with CUDA`, goal: 1 });
+}
+
+/** The step of a shape in PyTorch, if it is there. */
+function pytorch(shape, device) {
+  try {
+    return JSON.parse(execFileSync('python3', [join(import.meta.dirname, 'step.py'), JSON.stringify(shape), device], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  } catch {
+    console.log(`no PyTorch for ${device} in python3: its step is left out`);
+  }
 }
 
 function natively() {
-  let torch;
-  try {
-    torch = JSON.parse(execFileSync('python3', [join(import.meta.dirname, 'step.py'), JSON.stringify(full)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
-  } catch {
-    console.log('no PyTorch in python3: its step is left out');
-  }
+  const torch = pytorch(full, 'cpu');
   const ours = native(full, 5);
   add({ name: `training step, native CPU, ${words(full)}`, unit: 's', ours, theirs: torch && median(torch.seconds), peer: torch && `PyTorch ${torch.version}, ${torch.threads} threads`, goal: 1 });
 

@@ -52,6 +52,7 @@ mod places;
 mod random;
 mod recall;
 mod regeneration;
+mod steps;
 mod tensor_file;
 mod train;
 mod vocabulary;

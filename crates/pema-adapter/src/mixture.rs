@@ -1,27 +1,25 @@
 //! The next token: the PLM's distribution, the adapter's, and their mixture, or what is chosen from it.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use std::borrow::Cow;
+
+use burn::tensor::Device;
 use half::f16;
 use pema_core::align::Contexts;
 use pema_core::id::TokenId;
-use pema_core::sampling::{Choice, rule_out};
-use pema_core::schedule::{GradualUnrolling, Mix, Mixing, log_softmax};
+use pema_core::sampling::Choice;
+use pema_core::schedule::{GradualUnrolling, Mix, Mixing};
 use pema_core::wire::PromptStates;
 
-use crate::adapted::{Adapted, log_probs};
 use crate::adapter::Adapter;
-use crate::attend::AttendContext;
 use crate::distribution::entropy;
-use crate::gate::Sight;
 use crate::head::Head;
-#[cfg(any(feature = "webgpu", feature = "wgpu"))]
-use crate::head::Order;
-use crate::tensor_file::{ReadError, read_f32};
-#[cfg(any(feature = "webgpu", feature = "wgpu"))]
-use crate::train::Extra;
-#[cfg(any(feature = "webgpu", feature = "wgpu"))]
-use crate::vocabulary::Kept;
+use crate::steps::{Half, Steps, last};
+use crate::tensor_file::ReadError;
 use crate::weighing::{NotLearned, Weighing};
+
+/// Steps whose distributions are computed together: each takes two rows of logits, and two more of
+/// what comes of them.
+const STEPS_AT_ONCE: usize = 32;
 
 /// Turns hidden states into distributions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,13 +46,13 @@ pub struct Picked {
     pub lambda: f32,
 }
 
-/// Hidden states of one step of a text.
+/// Hidden states of one step of a text, or of several.
 #[derive(Clone, Copy, Debug)]
 pub struct Hidden<'a> {
     /// Of the prompt: `f(prompt)` `[d]`, or those of all its tokens, `[p, d]`, of which it is the last. See
     /// [`Mixer::prompt_states`].
     pub prompt: &'a [f16],
-    /// `f` of the prompt and the text so far, `[d]`.
+    /// `f` of the prompt and the text so far, `[d]`; of several steps one after the other, `[n, d]`.
     pub current: &'a [f16],
 }
 
@@ -142,7 +140,31 @@ impl Mixer {
         written: &'a [TokenId],
         weighing: impl Into<Weighing<'a>>,
     ) -> Result<Distributions, ReadError> {
-        self.step(hidden, prompt, written, weighing.into()).distributions().await
+        let mut one = self.steps(hidden, prompt, vec![written], vec![weighing.into()]).distributions().await?;
+        Ok(one.swap_remove(0))
+    }
+
+    /// Hands over the distributions before each token of `text`, in order, as [`Self::distributions`]
+    /// gives them one by one, which takes several times as long: `hidden.current` is `[text, d]`, and
+    /// each token has its own of `weighings`.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the device fails.
+    pub async fn along<'a>(
+        &'a self,
+        hidden: Hidden<'a>,
+        prompt: &'a [TokenId],
+        text: &'a [TokenId],
+        weighings: &[Weighing<'a>],
+        mut each: impl FnMut(Distributions),
+    ) -> Result<(), ReadError> {
+        let written: Vec<&[TokenId]> = (0..text.len()).map(|t| &text[..t]).collect();
+        let currents = hidden.current.chunks(STEPS_AT_ONCE * self.head.d());
+        for ((current, written), weighings) in currents.zip(written.chunks(STEPS_AT_ONCE)).zip(weighings.chunks(STEPS_AT_ONCE)) {
+            let steps = self.steps(Hidden { current, ..hidden }, prompt, written.to_vec(), weighings.to_vec());
+            steps.distributions().await?.into_iter().for_each(&mut each);
+        }
+        Ok(())
     }
 
     /// Chooses the next token, not one of `ruled_out`, which rises; the rest as for
@@ -160,127 +182,28 @@ impl Mixer {
         choice: Choice,
         ruled_out: &[TokenId],
     ) -> Result<Picked, ReadError> {
-        self.step(hidden, prompt, written, weighing.into()).choose(choice, ruled_out).await
+        self.steps(hidden, prompt, vec![written], vec![weighing.into()]).choose(choice, ruled_out).await
     }
 
-    fn step<'a>(&'a self, hidden: Hidden<'a>, prompt: &'a [TokenId], written: &'a [TokenId], weighing: Weighing<'a>) -> Step<'a> {
-        let adapter = self.adapter.as_ref().filter(|_| weighing.most() > 0.0);
-        let pema = adapter.map(|adapter| match adapter.origin().config.contexts {
-            Contexts::Steps => (adapter, hidden.current),
-            Contexts::Prompt | Contexts::PromptAll => (adapter, hidden.prompt),
+    /// Steps of a text, not none: what is written before each, and how each is weighed.
+    fn steps<'a>(
+        &'a self,
+        hidden: Hidden<'a>,
+        prompt: &'a [TokenId],
+        written: Vec<&'a [TokenId]>,
+        weighings: Vec<Weighing<'a>>,
+    ) -> Steps<'a> {
+        let has_weight = weighings.iter().any(|weighing| weighing.most() > 0.0);
+        let pema = self.adapter.as_ref().filter(|_| has_weight).map(|adapter| Half {
+            adapter,
+            h: match adapter.origin().config.contexts {
+                Contexts::Steps => Cow::Borrowed(hidden.current),
+                Contexts::Prompt | Contexts::PromptAll => last(hidden.prompt, self.head.d()).repeat(written.len()).into(),
+            },
+            states: hidden.prompt,
         });
-        let weighing = if pema.is_some() { weighing } else { Mix::PLM.into() };
-        Step { mixer: self, plm: Some(hidden.current), pema, prompt, written, weighing }
+        Steps { head: &self.head, device: &self.device, plm: Some(hidden.current), pema, prompt, written, weighings }
     }
-
-    /// What the adapter makes of the prompt's hidden states `[rows, d]`, of which the last is `h`, and the
-    /// text so far.
-    fn adapted(&self, adapter: &Adapter, states: &[f16], prompt: &[TokenId], written: &[TokenId]) -> Adapted {
-        let d = adapter.d();
-        let attend = adapter.origin().config.attend.then(|| {
-            let values = states.iter().map(|x| x.to_f32()).collect();
-            AttendContext::new(values, d, &[states.len() / d], &[0], &self.device)
-        });
-        let h = self.upload(last(states, d));
-        Adapted::new(adapter, &self.head, h, &[(prompt, written)], attend)
-    }
-
-    /// `[d] -> [1, d]` on the device.
-    fn upload(&self, h: &[f16]) -> Tensor<2> {
-        let values: Vec<f32> = h.iter().map(|x| x.to_f32()).collect();
-        Tensor::from_data(TensorData::new(values, [1, h.len()]), &self.device)
-    }
-}
-
-/// A step of a text.
-struct Step<'a> {
-    mixer: &'a Mixer,
-    /// `f` of the prompt and the text so far, where the PLM is asked.
-    plm: Option<&'a [f16]>,
-    /// The adapter and the hidden states that it is given, where it has weight. Never neither.
-    pema: Option<(&'a Adapter, &'a [f16])>,
-    prompt: &'a [TokenId],
-    written: &'a [TokenId],
-    weighing: Weighing<'a>,
-}
-
-impl Step<'_> {
-    /// What the head is to read, `[n, d]`: the PLM's row, the adapter's, or both, so that it is read
-    /// once; and the adapter's half of the step, if it has weight.
-    fn rows(&self) -> (Tensor<2>, Option<Adapted>) {
-        let plm = self.plm.map(|h| self.mixer.upload(h));
-        let adapted = self.pema.map(|(adapter, states)| self.mixer.adapted(adapter, states, self.prompt, self.written));
-        let pema = adapted.as_ref().map(|adapted| adapted.h_pd.clone());
-        (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), adapted)
-    }
-
-    async fn distributions(&self) -> Result<Distributions, ReadError> {
-        let head = &self.mixer.head;
-        let (rows, adapted) = self.rows();
-        let mut logits = read_f32(head.logits(rows).await?).await?;
-        let of_adapter = logits.split_off(self.plm.map_or(0, |_| head.v()));
-        let plm = self.plm.map(|_| log_softmax(&logits));
-        let (pema, z) = match (self.pema, adapted) {
-            (Some((adapter, _)), Some(Adapted { z, copying, .. })) => {
-                let pema = log_probs(adapter, &of_adapter, copying, &[(self.prompt, self.written)]).await?;
-                (pema.into_iter().next(), Some(z))
-            }
-            _ => (None, None),
-        };
-        let (mix, mixture) = match (&pema, &plm) {
-            (Some(pema), Some(plm)) => {
-                let mix = self.mix(pema, plm, z).await?;
-                (mix, mix.log_probs(pema, plm))
-            }
-            (Some(pema), None) => (Mix::ADAPTER, pema.clone()),
-            (None, plm) => (Mix::PLM, plm.clone().unwrap_or_default()),
-        };
-        Ok(Distributions { pema, plm, mixture, lambda: mix.lambda })
-    }
-
-    /// The mixture of both distributions, `[v]` each; a gate looks at them first.
-    async fn mix(&self, pema: &[f32], plm: &[f32], z: Option<Tensor<2>>) -> Result<Mix, ReadError> {
-        match (self.weighing, self.pema, z) {
-            (Weighing::Given(mix), ..) => Ok(mix),
-            (Weighing::Learned { gate, most, progress }, Some((_, h)), Some(z)) => {
-                let h: Vec<f32> = last(h, self.mixer.head.d()).iter().map(|x| x.to_f32()).collect();
-                let z = read_f32(z).await?;
-                let lambda = gate.lambda(Sight { h: &h, z: &z, progress, pema, plm });
-                Ok(Mix { mixing: Mixing::Arithmetic, lambda: lambda.min(most) })
-            }
-            (Weighing::Learned { .. }, ..) => Ok(Mix::PLM),
-        }
-    }
-
-    async fn choose(&self, choice: Choice, ruled_out: &[TokenId]) -> Result<Picked, ReadError> {
-        #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-        if let (Some(head), Weighing::Given(mix)) = (self.mixer.head.packed(), self.weighing) {
-            let adapter = self.pema.map(|(adapter, _)| adapter);
-            let copies = adapter.is_some_and(|adapter| adapter.weights.extras.contains_key(&Extra::Copy));
-            let placed = head.place(&Order {
-                has: [self.plm.is_some(), adapter.is_some()],
-                mix,
-                choice,
-                ruled_out,
-                vocabulary: adapter.and_then(|adapter| adapter.kept.as_ref()).map_or(&[], Kept::tokens),
-                copies: if copies { self.prompt } else { &[] },
-            });
-            let (rows, adapted) = self.rows();
-            return head.pick(placed, rows, adapted.and_then(|adapted| adapted.copying)).await;
-        }
-        let next = self.distributions().await?;
-        let mut allowed = next.mixture.clone();
-        rule_out(&mut allowed, ruled_out);
-        let token = choice.of(&allowed);
-        let [p_pema, p_plm, p_mixture] = next.of(token);
-        let p_plm = next.plm.is_some().then_some(p_plm);
-        Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy(), lambda: next.lambda })
-    }
-}
-
-/// The last of hidden states `[rows, d]`.
-fn last(states: &[f16], d: usize) -> &[f16] {
-    states.rchunks_exact(d).next().unwrap_or(states)
 }
 
 /// An adapter that writes from the prompt's hidden states alone.
@@ -305,9 +228,10 @@ impl PrivateMixer<'_> {
         choice: Choice,
         ruled_out: &[TokenId],
     ) -> Result<Picked, ReadError> {
-        let pema = Some((self.adapter, h_prompt));
-        let step = Step { mixer: self.mixer, plm: None, pema, prompt, written, weighing: Mix::ADAPTER.into() };
-        step.choose(choice, ruled_out).await
+        let Mixer { head, device, .. } = self.mixer;
+        let pema = Some(Half { adapter: self.adapter, h: last(h_prompt, head.d()).into(), states: h_prompt });
+        let (written, weighings) = (vec![written], vec![Mix::ADAPTER.into()]);
+        Steps { head, device, plm: None, pema, prompt, written, weighings }.choose(choice, ruled_out).await
     }
 }
 

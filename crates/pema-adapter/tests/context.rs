@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use common::along::assert_as_one_by_one;
 use common::{assert_close, block_on, head, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
 use pema_adapter::{
@@ -16,7 +17,7 @@ use pema_core::align::{Contexts, Targets};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
-use pema_core::schedule::Mix;
+use pema_core::schedule::{GradualUnrolling, Mix, Schedule};
 use pema_core::wire::PromptSpec;
 
 const V: usize = 12;
@@ -253,6 +254,14 @@ fn generation_copies_from_the_prompt() {
         assert!((mass - 1.0).abs() < 1e-4, "{mass}");
         assert!(next.of(prompt[at + 1])[0] > 0.5, "{at}: {:?}", next.of(prompt[at + 1]));
     }
+}
+
+#[test]
+fn a_text_has_at_once_the_distributions_that_it_has_token_by_token() {
+    let mixer = mixer(trainer(AdapterConfig { recall: true, ..config(2, true) }, repeating()));
+    let prompt = [11, 4, 9, 2, 6, 1, 0].map(TokenId);
+    let unrolling = GradualUnrolling::new(Schedule::Constant, 0.5, 7).unwrap();
+    assert_as_one_by_one(&mixer, [V, D], &[f16::ZERO; D], &prompt, &unrolling);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use common::along::assert_as_one_by_one;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
@@ -176,6 +177,13 @@ fn the_weight_is_the_gates_and_at_most_the_largest() {
     }
     let alone = at(0.0);
     assert!(alone.pema.is_none() && alone.lambda == 0.0 && Some(&alone.mixture) == alone.plm.as_ref());
+}
+
+#[test]
+fn a_text_is_weighed_at_once_as_token_by_token() {
+    let mixer = mixer(config(Contexts::Steps));
+    let unrolling = GradualUnrolling::new(Schedule::Learned, 0.9, 3).unwrap();
+    assert_as_one_by_one(&mixer, [V, D], &[], &prompt(0), &unrolling);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use common::along::assert_as_one_by_one;
 use common::{assert_close, block_on, head, model, noise, small_config, tensor, train, values};
 use half::f16;
 use pema_adapter::{
@@ -375,6 +376,14 @@ fn a_rehearsal_gives_the_adapter_what_the_stream_would() {
     let last = shard(Contexts::Prompt, 0..PAIRS);
     let refused = block_on(regeneration.rehearse(Who::Adapter, 0, &last, 0..1, &mut told)).unwrap_err();
     assert_eq!(refused, RehearsalError::OtherPairs);
+}
+
+#[test]
+fn a_text_has_at_once_the_distributions_that_it_has_token_by_token() {
+    let unrolling = GradualUnrolling::new(Schedule::Linear, 0.8, 60).unwrap();
+    for attend in [false, true] {
+        assert_as_one_by_one(&mixer(config(attend)), [V, D], &states(1), &prompt(1), &unrolling);
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::{num::NonZeroUsize, time::Instant};
 
-use anyhow::{Context, Result};
-use burn::tensor::Device;
+use anyhow::Result;
 use futures::executor::block_on;
-use pema_adapter::bench::{SmallStep, SquareProduct, Step, StepShape};
+use pema_adapter::bench::{PlainStep, SmallStep, SquareProduct, Step, StepShape};
+
+use crate::device::DeviceArgs;
 
 /// The step's sizes; by default those of the default model.
 #[derive(clap::Args, Debug)]
@@ -28,53 +29,35 @@ pub struct Args {
     /// Only what a step does beside the head: the products with A and B, their gradients, and Adam.
     #[arg(long)]
     without_head: bool,
+    /// The step as plain Burn operations, with logits `[n, v]`.
+    #[arg(long, conflicts_with = "without_head")]
+    plain: bool,
     /// Only a product of two square f32 matrices with so many rows: the machine's peak.
-    #[arg(long, value_name = "ROWS", conflicts_with = "without_head")]
+    #[arg(long, value_name = "ROWS", conflicts_with_all = ["without_head", "plain"])]
     matmul: Option<NonZeroUsize>,
-    /// Where the tensors live.
-    #[arg(long, value_enum, default_value_t = Place::Cpu)]
-    device: Place,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
-/// Where tensors live.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Place {
-    /// Burn's flex.
-    Cpu,
-    /// A GPU, or what Vulkan, Metal or DirectX gives for one; a build with the feature `wgpu` has it.
-    Wgpu,
-}
-
-impl Place {
-    fn device(self) -> Result<Device> {
-        match self {
-            Self::Cpu => Some(Device::flex()),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Some(
-                block_on(Device::wgpu_options().init_async()).map_err(|error| anyhow::anyhow!("wgpu did not start: {error}"))?,
-            ),
-            #[cfg(not(feature = "wgpu"))]
-            Self::Wgpu => None,
-        }
-        .context("this build has no wgpu: build it with --features wgpu")
-    }
-}
-
-/// Prints one JSON object: the shape and the seconds of every step.
+/// Prints one JSON object: the shape, the seconds of every step, and the bytes that the device then holds, if it says.
 pub fn run(args: &Args) -> Result<()> {
     let shape = StepShape { n: args.n.get(), d: args.d.get(), v: args.v.get(), r: args.r.get() };
-    let device = args.device.device()?;
+    let device = args.device.place.start()?;
     let seconds = if let Some(rows) = args.matmul {
         let product = SquareProduct::new(rows.get(), &device);
         time(args, || Ok(block_on(product.take())?))?
     } else if args.without_head {
         let mut step = SmallStep::new(shape, &device);
         time(args, || Ok(block_on(step.take())?))?
+    } else if args.plain {
+        let step = PlainStep::new(shape, &device);
+        time(args, || Ok(block_on(step.take())?))?
     } else {
         let step = Step::new(shape, &device)?;
         time(args, || Ok(block_on(step.take())?))?
     };
-    println!("{}", serde_json::json!({ "shape": shape, "seconds": seconds }));
+    let held = device.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    println!("{}", serde_json::json!({ "shape": shape, "seconds": seconds, "device_bytes": held }));
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use burn::tensor::Device;
 use clap::ValueEnum;
 use pema_adapter::{Adapter, Consult, Mixer};
 use pema_core::{
@@ -13,6 +12,7 @@ use pema_core::{
 
 use crate::{
     client::{Client, ServiceArgs},
+    device::DeviceArgs,
     folder::{Folder, read},
     pairs::FormatArgs,
     writer::{Form, Mixture, TextArgs, Writer},
@@ -31,6 +31,8 @@ pub struct MixtureArgs {
     adapter: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     mix: MixArgs,
     #[command(flatten)]
@@ -198,7 +200,7 @@ impl Session {
         let (client, card) = Client::connect(&args.service)?;
         let folder = Folder::open(&args.from)?;
         ensure!(card.model == folder.card.model, "the service has another model than {}: extract again", args.from.display());
-        let device = Device::flex();
+        let device = args.device.place.start()?;
         let head = folder.head(&device)?;
         let adapter = match &args.adapter {
             Some(path) => Some(Adapter::import(&read(path)?, head.hash(), &device)?.1),

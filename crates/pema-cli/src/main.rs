@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod device;
 mod eval;
 mod extract;
 mod folder;
@@ -44,7 +45,7 @@ enum Command {
     /// Compare the reports of evaluations, or join them.
     #[command(subcommand)]
     Report(eval::report::command::Args),
-    /// Time a training step on this machine's CPU.
+    /// Time a training step on this machine.
     Bench(bench::Args),
 }
 

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{Adapter, Mixer, Regeneration, Who};
 use pema_core::{
@@ -18,6 +17,7 @@ use pema_core::{
 
 use crate::{
     client::{Client, ServiceArgs},
+    device::DeviceArgs,
     folder::{Folder, read},
     generate::MixArgs,
     pairs::PairArgs,
@@ -42,6 +42,8 @@ pub struct Args {
     #[arg(long)]
     adapter: PathBuf,
     #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
     mix: MixArgs,
     /// No sequence of so many tokens is written twice; 0 allows it.
     #[arg(long, default_value_t = 4)]
@@ -62,7 +64,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let most = args.max_overlap;
     ensure!((0.0..=1.0).contains(&most), "--max-overlap is a share, from 0 to 1");
-    let device = Device::flex();
+    let device = args.device.place.start()?;
     let folder = Folder::open(&args.from)?;
     let head = folder.head(&device)?;
     let (_, adapter) = Adapter::import(&read(&args.adapter)?, head.hash(), &device)?;

@@ -3,13 +3,13 @@
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use clap::ValueEnum;
 use futures::executor::block_on;
 use pema_adapter::{Activity, AdapterConfig, GateFit, Progress, Trainer};
 use pema_core::align::Pairing;
 
 use crate::{
+    device::DeviceArgs,
     folder::{Folder, write},
     pairs::PairArgs,
 };
@@ -31,6 +31,8 @@ pub struct Args {
     /// The adapter's name, for people.
     #[arg(long, default_value = "adapter")]
     name: String,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The adapter's file.
     #[arg(long)]
     out: PathBuf,
@@ -57,7 +59,7 @@ impl From<PairingArg> for Pairing {
 /// Trains.
 pub fn run(args: &Args) -> Result<()> {
     let config: AdapterConfig = serde_json::from_str(&args.settings).context("--settings")?;
-    let device = Device::flex();
+    let device = args.device.place.start()?;
     let folder = Folder::open(&args.from)?;
     let (prepared, validation_from) = args.pairs.prepare(&folder)?;
     let pairing = args.pairing.map_or(config.pairing, Pairing::from);

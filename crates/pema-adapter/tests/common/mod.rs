@@ -1,7 +1,10 @@
 //! Fixtures that the tests share.
 #![allow(dead_code, reason = "each test file uses some of them")]
 
+pub mod along;
 pub mod choosing;
+pub mod kernels;
+pub mod training;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use futures::executor::block_on;
-use pema_adapter::{Adapter, AdapterConfig, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
+use pema_adapter::{Adapter, AdapterConfig, Distributions, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
 use pema_core::{
     align::{Contexts, Pairing},
     head::HeadForm,
@@ -24,7 +24,10 @@ use super::{
     likelihood::{LAMBDAS, Scored, geometric},
     methods::{Method, Way, config},
 };
-use crate::folder::{Folder, read};
+use crate::{
+    device::Place,
+    folder::{Folder, read},
+};
 
 /// What all work is done with. Cheap to copy, also into other threads.
 #[derive(Clone, Copy)]
@@ -43,6 +46,10 @@ pub struct Materials<'a> {
     pub along: Option<&'a Shard>,
     /// Results of this and earlier runs.
     pub cache: &'a Cache,
+    /// Where adapters are trained and mixed.
+    pub device: &'a Device,
+    /// What that is.
+    pub place: Place,
 }
 
 /// A piece of work.
@@ -58,7 +65,6 @@ pub struct Job {
 pub struct Bench<'a> {
     materials: Materials<'a>,
     head: Head,
-    device: Device,
     /// Whether no other training runs beside.
     alone: bool,
 }
@@ -78,15 +84,14 @@ pub struct Outcome {
 }
 
 impl<'a> Bench<'a> {
-    /// A bench on the CPU. `alone` says that no other bench of this process is at work.
+    /// A bench. `alone` says that no other bench of this process is at work.
     pub fn open(materials: Materials<'a>, alone: bool) -> Result<Self> {
-        let device = Device::flex();
-        Ok(Self { head: materials.folder.head(&device)?, materials, device, alone })
+        Ok(Self { head: materials.folder.head(materials.device)?, materials, alone })
     }
 
     /// Distributions from the PLM, and an adapter if there is one.
     pub fn mixer(&self, adapter: Option<&Adapter>) -> Mixer {
-        Mixer::new(self.head.clone(), adapter.cloned(), self.device.clone())
+        Mixer::new(self.head.clone(), adapter.cloned(), self.materials.device.clone())
     }
 
     /// Trains, if the method does, and scores the references.
@@ -114,7 +119,7 @@ impl<'a> Bench<'a> {
         let key = Cache::key(&("knn", memory.fingerprint(), self.model()))?;
         let (_, plm) = self.plm()?;
         let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
-            knn::score(&memory, self.materials.sets.map(|set| set.all.as_slice()), &plm, &self.device)
+            knn::score(&memory, self.materials.sets.map(|set| set.all.as_slice()), &plm, self.materials.device)
         })?;
         let costs = Costs { bytes_sent: self.bytes_sent(false)?, ..Costs::default() };
         Ok(Outcome { scored, adapter: None, key, settings: json!(tuned), costs })
@@ -159,11 +164,11 @@ impl<'a> Bench<'a> {
     fn trained(&self, config: AdapterConfig, memory: Memory<Arc<HostRows>>, key: &ContentHash) -> Result<(Adapter, Costs)> {
         let path = self.materials.cache.path("adapters", key, "safetensors");
         if let Some(costs) = self.materials.cache.get::<Costs>("adapters", key)? {
-            return Ok((Adapter::import(&read(&path)?, self.head.hash(), &self.device)?.1, costs));
+            return Ok((Adapter::import(&read(&path)?, self.head.hash(), self.materials.device)?.1, costs));
         }
         let meter = Meter::start(self.alone);
         let model = self.materials.folder.card.model.clone();
-        let mut trainer = block_on(Trainer::new(config, memory, self.head.clone(), model, self.device.clone()))?;
+        let mut trainer = block_on(Trainer::new(config, memory, self.head.clone(), model, self.materials.device.clone()))?;
         while !trainer.is_done() {
             let progress = block_on(trainer.step())?;
             if self.alone {
@@ -193,15 +198,20 @@ impl<'a> Bench<'a> {
 
     /// Names the model in keys.
     fn model(&self) -> String {
-        self.with_form(self.materials.folder.card.model.to_string())
+        self.with_conditions(self.materials.folder.card.model.to_string())
     }
 
-    /// A model's name as its head is here: an int8 head gives numbers of its own.
-    pub fn with_form(&self, model: String) -> String {
-        match self.head.form() {
-            HeadForm::F16 => model,
-            HeadForm::Int8 => model + ", int8 head",
-        }
+    /// A model's name and what else gives numbers of their own: an int8 head, and a GPU.
+    pub fn with_conditions(&self, model: String) -> String {
+        let form = match self.head.form() {
+            HeadForm::F16 => "",
+            HeadForm::Int8 => ", int8 head",
+        };
+        let place = match self.materials.place {
+            Place::Cpu => "",
+            Place::Wgpu => ", on wgpu",
+        };
+        model + form + place
     }
 
     fn score_key(&self, key: &ContentHash) -> Result<ContentHash> {
@@ -211,20 +221,22 @@ impl<'a> Bench<'a> {
 
 /// Probabilities of every token of a reference.
 fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
-    let source_len = reference.source_len;
-    let mut scored = Scored { plm: Vec::new(), method: Vec::new(), geometric: Vec::new(), gate: Vec::new(), source_len };
-    let learned = mixer.has_gate().then(|| GradualUnrolling::new(Schedule::Learned, 1.0, source_len)).transpose()?;
-    for (t, (&token, h)) in reference.target.iter().zip(&reference.h).enumerate() {
-        let hidden = Hidden { prompt: &reference.states, current: h };
-        let weighing = learned.map_or(Ok(Mix::ADAPTER.into()), |learned| mixer.weighing(&learned, t))?;
-        let next = block_on(mixer.distributions(hidden, &reference.prompt, &reference.target[..t], weighing))?;
-        scored.gate.extend(learned.map(|_| next.lambda));
-        let [method, plm, _] = next.of(token);
-        scored.plm.push(plm);
-        scored.method.push(if mixer.has_adapter() { method } else { plm });
+    let Reference { prompt, target, states, h, source_len } = reference;
+    let learned = mixer.has_gate().then(|| GradualUnrolling::new(Schedule::Learned, 1.0, *source_len)).transpose()?;
+    let weighing = |t| learned.as_ref().map_or(Ok(Mix::ADAPTER.into()), |learned| mixer.weighing(learned, t));
+    let weighings = (0..target.len()).map(weighing).collect::<Result<Vec<_>, _>>()?;
+    let (mut plm, mut method, mut all_geometric, mut gate) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut tokens = target.iter();
+    let each = |next: Distributions| {
+        let Some(&token) = tokens.next() else { return };
+        let [of_method, of_plm, _] = next.of(token);
+        plm.push(of_plm);
+        method.push(if mixer.has_adapter() { of_method } else { of_plm });
+        gate.extend(learned.map(|_| next.lambda));
         if let (Some(log_p_method), Some(log_p_plm)) = (&next.pema, &next.plm) {
-            scored.geometric.push(geometric(log_p_method, log_p_plm, token));
+            all_geometric.push(geometric(log_p_method, log_p_plm, token));
         }
-    }
-    Ok(scored)
+    };
+    block_on(mixer.along(Hidden { prompt: states, current: h }, prompt, target, &weighings, each))?;
+    Ok(Scored { plm, method, geometric: all_geometric, gate, source_len: *source_len })
 }

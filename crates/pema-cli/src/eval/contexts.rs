@@ -26,16 +26,9 @@ pub struct Reference {
     /// the last.
     pub states: Vec<f16>,
     /// `f` before each token of the target, `[target, d]`.
-    pub h: Vec<Vec<f16>>,
+    pub h: Vec<f16>,
     /// Tokens of the input alone, `SL` of Gradual Unrolling.
     pub source_len: u32,
-}
-
-impl Reference {
-    /// `f(prompt)`.
-    pub fn h_prompt(&self) -> &[f16] {
-        self.h.first().map_or(&[], Vec::as_slice)
-    }
 }
 
 /// References, and a name for their tokens.
@@ -103,7 +96,7 @@ pub fn references(prepared: &Prepared, shard: &Shard, states: PromptStates) -> R
         let start = first + states.earlier(prompt.tokens.len());
         let end = start + target.len();
         let of_prompt = (first..=start).flat_map(|row| shard.row(row)).copied().collect();
-        let h = (start..end).map(|row| shard.row(row).to_vec()).collect();
+        let h = (start..end).flat_map(|row| shard.row(row)).copied().collect();
         first = end;
         all.push(Reference { prompt: prompt.tokens.clone(), target, states: of_prompt, h, source_len });
     }

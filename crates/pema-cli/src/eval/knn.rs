@@ -45,9 +45,11 @@ pub fn score(
     let (h, y) = memory.training_rows()?;
     let store = Datastore::new(h, memory.d(), y, device);
     let search = |reference: &Reference| {
-        let queries: Vec<&[f16]> = match memory.contexts() {
-            Contexts::Steps => reference.h.iter().map(Vec::as_slice).collect(),
-            Contexts::Prompt | Contexts::PromptAll => vec![reference.h_prompt(); reference.h.len()],
+        let all: Vec<&[f16]> = reference.h.chunks_exact(memory.d()).collect();
+        let queries = match memory.contexts() {
+            Contexts::Steps => all,
+            // `f(prompt)` before each token.
+            Contexts::Prompt | Contexts::PromptAll => vec![all[0]; all.len()],
         };
         store.search(&queries, &reference.target)
     };

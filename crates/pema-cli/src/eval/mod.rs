@@ -46,12 +46,13 @@ use self::{
     likelihood::FORMS,
     methods::{DISCLOSED, Method, PEMA, Way},
     report::{Measured, Report, Row},
-    rows::Candidate,
+    rows::{Candidate, Writing},
     sweeps::{Axes, Sweep},
     texts::Desk,
 };
 use crate::{
     client::{Client, ServiceArgs},
+    device::DeviceArgs,
     folder::Folder,
     pairs::{PairArgs, SplitPairs},
     writer::{Form, TextArgs},
@@ -93,6 +94,10 @@ pub struct Args {
     /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), and score them. Costly.
     #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
     texts: Option<Forms>,
+    /// Choose the largest weight of each mixture that writes by the chrF of its texts of the first so many
+    /// validation pairs, and not by perplexity. Costlier still.
+    #[arg(long, value_name = "PAIRS", requires = "texts")]
+    tune_texts: Option<usize>,
     #[command(flatten)]
     bounds: TextArgs,
     /// Also sweep rank, kappa or memory, as `rank,memory` or with values of your own, as
@@ -105,6 +110,8 @@ pub struct Args {
     /// Train so many adapters side by side, if memory allows.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     baselines: BaselineArgs,
     /// Seed of the bootstrap.
@@ -149,6 +156,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut left_out: Vec<String> = methods.iter().filter_map(|method| method.misfit(contexts)).collect();
     let methods: Vec<Method> = methods.into_iter().filter(|method| method.misfit(contexts).is_none()).collect();
 
+    let device = args.device.place.start()?;
     let data = Data::read(args)?;
     let states = if contexts == Contexts::PromptAll { PromptStates::All } else { PromptStates::Last };
     let along = |pairs: &[Pair]| -> Result<References> {
@@ -171,11 +179,17 @@ pub fn run(args: &Args) -> Result<()> {
         sets: [&validation_references, &test_references],
         along: shard.as_ref(),
         cache: &cache,
+        device: &device,
+        place: args.device.place,
     };
     let bench = Bench::open(materials, true)?;
     let desk = Desk { client: &client, folder: &folder, template: &data.template, bounds: args.bounds, cache: &cache };
 
-    let text_forms = args.texts.as_ref().map_or(&[][..], |forms| &forms.0);
+    let writing = Writing {
+        forms: args.texts.as_ref().map_or(&[][..], |forms| &forms.0),
+        tuning: &valid[..args.tune_texts.unwrap_or(0).min(valid.len())],
+        test,
+    };
     let mut candidates: Vec<Candidate> = Vec::new();
     let trains = methods.iter().filter(|method| matches!(method.way, Way::Adapter { .. }));
     let jobs: Vec<Job> = trains.map(|method| Job { method: method.clone(), train_limit: args.train_limit }).collect();
@@ -183,7 +197,7 @@ pub fn run(args: &Args) -> Result<()> {
     for method in &methods {
         println!("{}", method.title);
         let job = Job { method: method.clone(), train_limit: args.train_limit };
-        candidates.extend(rows::candidates(&bench, &desk, &job, text_forms, test)?);
+        candidates.extend(rows::candidates(&bench, &desk, &job, &writing)?);
     }
     for (baseline, trained) in args.baselines.run(&data.split, &data.template, &cache, &card.model) {
         let (_, title) = baseline.names();
@@ -206,7 +220,7 @@ pub fn run(args: &Args) -> Result<()> {
     let report = Report {
         command: Command::this().to_string(),
         studies: Vec::new(),
-        model: bench.with_form(card.name),
+        model: bench.with_conditions(card.name),
         contexts,
         memory_rows: all.rows(contexts),
         memory_pairs: all.targets.pairs(),
@@ -217,6 +231,7 @@ pub fn run(args: &Args) -> Result<()> {
         settings: shared,
         bootstrap_seed: args.bootstrap_seed,
         texts: args.texts.is_some().then_some(args.bounds),
+        tuned_on: writing.tuning.len(),
         disclosed: discloses,
         left_out,
         rows,

@@ -25,7 +25,7 @@ pub struct Candidate {
     validation_perplexity: f64,
     /// Of test references.
     likelihoods: Vec<Likelihood>,
-    texts: Option<(Texts, TextShares)>,
+    texts: Option<Text>,
     costs: Costs,
     grid: Vec<Cell>,
 }
@@ -38,13 +38,39 @@ impl Candidate {
 
     /// The method with its mixture.
     pub fn label(&self) -> String {
+        self.label_with(self.mixture)
+    }
+
+    fn label_with(&self, mixture: Option<Mixture>) -> String {
         let title = &self.method.title;
-        self.mixture.map_or(title.clone(), |mixture| format!("{title}, {} {}", mixture.form, mixture.lambda_max))
+        mixture.map_or(title.clone(), |mixture| format!("{title}, {} {}", mixture.form, mixture.lambda_max))
     }
 }
 
-/// What a method gives with each form of its mixture; texts with those of `text_forms`.
-pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, text_forms: &[Form], test: &[Pair]) -> Result<Vec<Candidate>> {
+/// Texts of test pairs.
+struct Text {
+    texts: Texts,
+    shares: TextShares,
+    /// What wrote them; none for the PLM alone.
+    mixture: Option<Mixture>,
+}
+
+/// What is written, and how.
+pub struct Writing<'a> {
+    /// Forms of the mixtures that write.
+    pub forms: &'a [Form],
+    /// Pairs whose texts choose each mixture's largest weight by their chrF; where there are none,
+    /// perplexity has chosen it.
+    pub tuning: &'a [Pair],
+    /// Pairs whose texts are scored.
+    pub test: &'a [Pair],
+}
+
+/// Weights that are compared by their texts.
+const TEXT_LAMBDAS: [f32; 5] = [0.1, 0.2, 0.3, 0.5, 0.7];
+
+/// What a method gives with each form of its mixture.
+pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, writing: &Writing<'_>) -> Result<Vec<Candidate>> {
     let outcome = bench.run(job)?;
     let method = &job.method;
     let [on_validation, on_test] = &outcome.scored;
@@ -58,8 +84,8 @@ pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, text_forms: &[F
             }
         };
         // The service has no kNN-LM to write with.
-        let writes = text_forms.contains(&form) && method.way != Way::Knn;
-        let texts = writes.then(|| texts(bench, desk, &outcome, mixture, test)).transpose()?;
+        let writes = writing.forms.contains(&form) && method.way != Way::Knn;
+        let texts = writes.then(|| text(bench, desk, &outcome, mixture, writing)).transpose()?;
         all.push(Candidate {
             method: method.clone(),
             settings: outcome.settings.clone(),
@@ -89,7 +115,7 @@ pub fn white_box(trained: Trained, test: &[Pair]) -> Candidate {
         mixture: None,
         validation_perplexity: trained.validation_perplexity,
         likelihoods: trained.likelihoods,
-        texts: Some((Texts { outputs, seconds: 0.0 }, shares)),
+        texts: Some(Text { texts: Texts { outputs, seconds: 0.0 }, shares, mixture: None }),
         costs: trained.costs,
         grid: Vec::new(),
     }
@@ -102,17 +128,30 @@ pub fn best(candidates: &[Candidate]) -> Option<&Method> {
     best.map(|candidate| &candidate.method)
 }
 
-fn texts(
-    bench: &Bench<'_>,
-    desk: &Desk<'_>,
-    outcome: &Outcome,
-    mixture: Option<Mixture>,
-    test: &[Pair],
-) -> Result<(Texts, TextShares)> {
+fn text(bench: &Bench<'_>, desk: &Desk<'_>, outcome: &Outcome, mixture: Option<Mixture>, writing: &Writing<'_>) -> Result<Text> {
     let mixer = bench.mixer(outcome.adapter.as_ref());
-    let texts = desk.write(&outcome.key, &mixer, mixture, test)?;
-    let shares = TextShares::new(texts.outputs.iter().map(|output| output.text.as_str()), test);
-    Ok((texts, shares))
+    let write = |mixture, pairs: &[Pair]| -> Result<(Texts, TextShares)> {
+        let texts = desk.write(&outcome.key, &mixer, mixture, pairs)?;
+        let shares = TextShares::new(texts.outputs.iter().map(|output| output.text.as_str()), pairs);
+        Ok((texts, shares))
+    };
+    let mixture = match mixture {
+        Some(mixture) if !writing.tuning.is_empty() => {
+            let mut best = (f64::NEG_INFINITY, mixture);
+            for lambda_max in TEXT_LAMBDAS {
+                let mixture = Mixture { lambda_max, ..mixture };
+                let (_, shares) = write(Some(mixture), writing.tuning)?;
+                let chrf = interval(&shares.chrf, 0).value;
+                if chrf > best.0 {
+                    best = (chrf, mixture);
+                }
+            }
+            Some(best.1)
+        }
+        mixture => mixture,
+    };
+    let (texts, shares) = write(mixture, writing.test)?;
+    Ok(Text { texts, shares, mixture })
 }
 
 fn grid(validation: &[Scored]) -> Result<Vec<Cell>> {
@@ -133,10 +172,11 @@ pub fn measured(candidates: &[Candidate], seed: u64, command: &Command) -> Vec<R
     let row = |candidate: &Candidate| {
         let Candidate { method, mixture, .. } = candidate;
         let form = mixture.map_or(String::new(), |mixture| format!("-{}", mixture.form));
-        let texts = candidate.texts.as_ref().map(|(texts, _)| TextScores {
-            chrf: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.chrf)),
-            bleu: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.bleu)),
-            exact_match: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.1.exact)),
+        let texts = candidate.texts.as_ref().map(|Text { texts, mixture, .. }| TextScores {
+            label: candidate.label_with(*mixture),
+            chrf: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.shares.chrf)),
+            bleu: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.shares.bleu)),
+            exact_match: writing.compare(candidate, seed, |candidate| Some(&candidate.texts.as_ref()?.shares.exact)),
             seconds_per_token: texts.seconds_per_token(),
             outputs: texts.outputs.iter().map(|output| output.text.clone()).collect(),
         });

@@ -3,7 +3,6 @@
 use wasm_bindgen_test::wasm_bindgen_test_configure;
 
 mod devices;
-mod head;
 mod storage;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);

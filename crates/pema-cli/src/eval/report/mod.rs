@@ -51,6 +51,9 @@ pub struct Report {
     pub bootstrap_seed: u64,
     /// Bounds on texts, if any were written.
     pub texts: Option<TextArgs>,
+    /// Validation pairs whose texts chose the weights of mixtures that write; 0 where perplexity chose.
+    #[serde(default)]
+    pub tuned_on: usize,
     /// Whether some method was trained on contexts along the targets.
     pub disclosed: bool,
     /// What was asked for and could not be measured, and why.
@@ -142,6 +145,8 @@ pub struct Row {
 /// Scores of greedy texts, in `[0, 100]`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TextScores {
+    /// The method and the mixture that wrote them.
+    pub label: String,
     /// Corpus chrF.
     pub chrf: Measured,
     /// Corpus BLEU.

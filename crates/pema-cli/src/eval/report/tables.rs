@@ -64,16 +64,21 @@ fn texts(report: &Report) -> Option<Table> {
             score(texts.exact_match),
             texts.seconds_per_token.map_or(NONE.to_owned(), |seconds| format!("{:.0}", 1000.0 * seconds)),
         ];
-        Some(Line::new(row, &row.label, cells))
+        Some(Line::new(row, &texts.label, cells))
     };
     let repeats = match bounds.no_repeat {
         0 => "any repetition allowed".to_owned(),
         n => format!("no {n} tokens in a row twice"),
     };
+    let chosen_by = match report.tuned_on {
+        0 => "validation perplexity".to_owned(),
+        pairs => format!("the chrF of {pairs} validation pairs"),
+    };
     Some(Table {
         title: "Texts",
         note: format!(
-            "Greedy, at most {} tokens, {repeats}; BLEU and chrF as sacrebleu's. White-box methods: at most 64 tokens, any repetition allowed.",
+            "Greedy, at most {} tokens, {repeats}; BLEU and chrF as sacrebleu's. Weights are chosen by {chosen_by}. White-box \
+             methods: at most 64 tokens, any repetition allowed.",
             bounds.max_tokens
         ),
         header: vec![

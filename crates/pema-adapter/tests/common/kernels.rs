@@ -16,7 +16,7 @@ use pema_core::{
     wire::PromptSpec,
 };
 
-use super::devices::common::{assert_close, dequantised, head_file, int8_file, noise, read, tensor_on};
+use super::{assert_close, dequantised, head_file, int8_file, noise, read, tensor_on};
 
 /// `n, d, v`, and the logits' largest magnitude. Together: one row and many, one tile and many,
 /// several chunks, ends that fall on tiles and between them.
@@ -98,11 +98,10 @@ pub async fn assert_same_head(device: &Device) {
     }
 }
 
-/// A step of the paper's batch holds at most 64 MiB beside the head, with plain logits it would be
-/// over 1 GiB. Nothing else may have used the device. The vocabulary is a short one, because what a
-/// step holds does not grow with it.
-pub async fn assert_step_fits(device: &Device) {
-    let shape = StepShape { n: 2048, d: 576, v: 4096, r: 128 };
+/// A step of the paper's batch holds at most 64 MiB beside a head of `v` rows; with plain logits it would
+/// be over 1 GiB for 49152. Nothing else may have used the device.
+pub async fn assert_step_fits(device: &Device, v: usize) {
+    let shape = StepShape { n: 2048, d: 576, v, r: 128 };
     let step = Step::new(shape, device).unwrap();
     assert!(step.take().await.unwrap().is_finite());
     let held = device.memory_pool_usage().unwrap().bytes_reserved;
