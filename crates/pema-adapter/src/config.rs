@@ -130,6 +130,9 @@ impl AdapterConfig {
         if self.pairing == Pairing::Alignment && self.contexts != Contexts::Steps {
             return Err(ConfigError::NothingToAlign);
         }
+        if self.gate && self.contexts != Contexts::Steps {
+            return Err(ConfigError::NothingToWeigh);
+        }
         if self.attend && self.contexts != Contexts::PromptAll {
             return Err(ConfigError::NothingToAttend);
         }
@@ -162,6 +165,12 @@ pub enum ConfigError {
     /// Alignment of contexts that are the same at every token.
     #[error("pairing by alignment needs contexts of steps: those of the prompt alone follow no words")]
     NothingToAlign,
+    /// A gate where only first tokens could teach it.
+    #[error(
+        "a gate needs contexts of steps: those of the prompt alone follow no words, so only first tokens would teach it; leave \
+         gate out, or extract a memory of steps"
+    )]
+    NothingToWeigh,
     /// Attention over hidden states that the memory does not hold.
     #[error("attend is for contexts of all the prompt's tokens: extract a memory of these (prompt-all), or leave attend out")]
     NothingToAttend,

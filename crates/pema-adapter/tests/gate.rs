@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use common::along::assert_as_one_by_one;
+use common::failure::Failure;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    Activity, Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, FileError, Generation, Hidden,
-    HostRows, ImportError, Memory, MemoryBuilder, Mixer, NotLearned, NotPrivate, ReadError, TrainError, Trainer, Vocabulary,
+    Activity, Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, ConfigError, Consult, ContextStream, FileError,
+    Generation, Hidden, HostRows, ImportError, Memory, MemoryBuilder, Mixer, NotLearned, TrainError, Trainer, Vocabulary,
     generate,
 };
 use pema_core::align::{Contexts, Targets};
@@ -39,7 +40,7 @@ fn memory(contexts: Contexts, validation: u32) -> Memory<Arc<HostRows>> {
     let prompts = (0..PAIRS).map(|pair| PromptSpec { tokens: prompt(pair), steps: 4 }).collect();
     let targets = Targets::new((0..PAIRS).map(target).collect(), EOS).unwrap();
     let pairs = Prepared { prompts, targets, source_lens: vec![2; PAIRS as usize] };
-    let of_one = if contexts == Contexts::Prompt { 1 } else { 4 };
+    let of_one = 4;
     let rows = PAIRS * of_one;
     let shard = Shard {
         h: (0..rows).flat_map(|row| noise(D, 1.0, u64::from(row % 10))).map(f16::from_f32).collect(),
@@ -144,16 +145,18 @@ fn training_resumes_bit_for_bit_in_the_gates_turn_too() {
 
 #[test]
 fn too_few_validation_pairs_are_refused_before_training() {
-    let refuse = |contexts, validation| {
-        let memory = memory(contexts, validation);
-        block_on(Trainer::new(config(contexts), memory, head(V, D, 1.0, None), model(), Device::flex())).unwrap_err()
-    };
-    assert_eq!(refuse(Contexts::Steps, 3), TrainError::TooFewForAGate { pairs: 12, needed: 16, contexts: Contexts::Steps });
-    // Of each target the first token alone is after the context.
-    let refused = refuse(Contexts::Prompt, 15);
-    assert_eq!(refused, TrainError::TooFewForAGate { pairs: 15, needed: 16, contexts: Contexts::Prompt });
-    let text = refused.to_string();
-    assert!(text.contains("the first tokens") && text.contains("set more data aside for validation"), "{text}");
+    let memory = memory(Contexts::Steps, 3);
+    let new = Trainer::new(config(Contexts::Steps), memory, head(V, D, 1.0, None), model(), Device::flex());
+    let refused = block_on(new).unwrap_err();
+    assert_eq!(refused, TrainError::TooFewForAGate { pairs: 12, needed: 16 });
+    assert!(refused.to_string().contains("set more data aside for validation"), "{refused}");
+}
+
+#[test]
+fn contexts_of_the_prompt_alone_teach_no_gate() {
+    for contexts in [Contexts::Prompt, Contexts::PromptAll] {
+        assert_eq!(config(contexts).validate(), Err(ConfigError::NothingToWeigh));
+    }
 }
 
 #[test]
@@ -206,31 +209,6 @@ fn what_no_gate_can_weigh_is_refused() {
 #[derive(Default)]
 struct Owner {
     told: Vec<TokenId>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Failure {
-    Read(ReadError),
-    NotPrivate(NotPrivate),
-    NotLearned(NotLearned),
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<NotPrivate> for Failure {
-    fn from(error: NotPrivate) -> Self {
-        Self::NotPrivate(error)
-    }
-}
-
-impl From<NotLearned> for Failure {
-    fn from(error: NotLearned) -> Self {
-        Self::NotLearned(error)
-    }
 }
 
 impl Owner {
@@ -286,16 +264,4 @@ fn each_token_is_written_with_its_own_weight_and_says_it() {
     }
     let alone = write(&mut Owner::default(), &mixer, Consult::Always, 0.0).unwrap();
     assert!(alone.iter().all(|chosen| chosen.lambda == 0.0 && chosen.p_plm == Some(chosen.p_mixture)));
-}
-
-#[test]
-fn private_generation_is_as_without_a_gate() {
-    let mixer = mixer(config(Contexts::Prompt));
-    let mut owner = Owner::default();
-    let written = write(&mut owner, &mixer, Consult::NEVER, 0.5).unwrap();
-    assert!(written.iter().all(|chosen| chosen.lambda == 1.0 && chosen.p_plm.is_none()));
-    assert_eq!(owner.told, prompt(0));
-    let mixed = write(&mut Owner::default(), &mixer, Consult::First(2), 0.5).unwrap();
-    let lambdas: Vec<f32> = mixed.iter().map(|chosen| chosen.lambda).collect();
-    assert!(lambdas[..2].iter().all(|&lambda| lambda > 0.0 && lambda <= 0.5) && lambdas[2..] == [1.0; 4], "{lambdas:?}");
 }

@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use common::failure::Failure;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
     Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, Generation, HostRows, Memory,
-    MemoryBuilder, MemoryError, Mixer, NotLearned, NotPrivate, ReadError, TrainError, Trainer, generate,
+    MemoryBuilder, MemoryError, Mixer, NotPrivate, TrainError, Trainer, generate,
 };
 use pema_core::align::{AlignError, Contexts, Targets};
 use pema_core::id::TokenId;
@@ -155,31 +156,6 @@ struct Owner {
     h: Vec<f16>,
     told: Vec<TokenId>,
     pauses: usize,
-}
-
-#[derive(Debug, PartialEq)]
-enum Failure {
-    Read(ReadError),
-    NotPrivate(NotPrivate),
-    NotLearned(NotLearned),
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<NotPrivate> for Failure {
-    fn from(error: NotPrivate) -> Self {
-        Self::NotPrivate(error)
-    }
-}
-
-impl From<NotLearned> for Failure {
-    fn from(error: NotLearned) -> Self {
-        Self::NotLearned(error)
-    }
 }
 
 impl Owner {

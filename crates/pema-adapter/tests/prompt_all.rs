@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use common::along::assert_as_one_by_one;
+use common::failure::Failure;
 use common::{assert_close, block_on, head, model, noise, small_config, tensor, train, values};
 use half::f16;
 use pema_adapter::{
     Activation, Adapter, AdapterConfig, AdapterSummary, AttendContext, Batch, Checkpoint, CheckpointError, ConfigError, Consult,
-    ContextStream, Encoder, Extra, Generation, Hidden, HostRows, Memory, MemoryBuilder, MemoryError, Mixer, NotLearned,
-    NotPrivate, Objective, ReadError, Regeneration, RehearsalError, TrainError, Trainer, Weights, Who, generate,
+    ContextStream, Encoder, Extra, Generation, Hidden, HostRows, Memory, MemoryBuilder, MemoryError, Mixer, Objective,
+    Regeneration, RehearsalError, TrainError, Trainer, Weights, Who, generate,
 };
 use pema_core::align::{AlignError, Contexts, Targets};
 use pema_core::id::TokenId;
@@ -278,27 +279,6 @@ struct Owner {
     pair: u32,
     told: Vec<TokenId>,
     asked: Vec<PromptStates>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Failure;
-
-impl From<ReadError> for Failure {
-    fn from(_: ReadError) -> Self {
-        Self
-    }
-}
-
-impl From<NotLearned> for Failure {
-    fn from(_: NotLearned) -> Self {
-        Self
-    }
-}
-
-impl From<NotPrivate> for Failure {
-    fn from(_: NotPrivate) -> Self {
-        Self
-    }
 }
 
 impl ContextStream for Owner {

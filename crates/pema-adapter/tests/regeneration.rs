@@ -6,11 +6,11 @@ mod common;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use common::failure::Failure;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, NotLearned, NotPrivate, ReadError, Regeneration,
-    RehearsalError, Trainer, Who,
+    AdapterConfig, ContextStream, HostRows, Memory, MemoryBuilder, Mixer, Regeneration, RehearsalError, Trainer, Who,
 };
 use pema_core::align::{Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
@@ -96,27 +96,6 @@ fn regeneration<'a>(mixer: &'a Mixer, pairs: &'a Prepared, unrollings: &'a [Grad
 struct Owner {
     pair: u32,
     told: Vec<TokenId>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Failure;
-
-impl From<ReadError> for Failure {
-    fn from(_: ReadError) -> Self {
-        Self
-    }
-}
-
-impl From<NotPrivate> for Failure {
-    fn from(_: NotPrivate) -> Self {
-        Self
-    }
-}
-
-impl From<NotLearned> for Failure {
-    fn from(_: NotLearned) -> Self {
-        Self
-    }
 }
 
 impl Owner {

@@ -1,6 +1,6 @@
 import { el } from '../dom';
 import { DEFAULT_PRESET, PRESETS } from '../presets';
-import type { TrainSettings } from '../protocol';
+import type { Contexts, TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
 type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'shortVocabulary' | 'gate';
@@ -37,15 +37,18 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
   { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
-  { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight' },
+  { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight. Needs contexts of every step' },
 ];
+
+/** The contexts without which a flag means nothing. */
+const NEEDED: Partial<Record<Flag, Contexts>> = { attend: 'prompt-all', gate: 'steps' };
 
 interface SettingsForm {
   readonly element: HTMLElement;
   /** Undefined when a field holds nothing usable. */
   readonly read: () => TrainSettings | undefined;
-  /** Offers attention over the prompt, or takes the offer back: then it is not used, whatever is chosen. */
-  readonly offerAttention: (offered: boolean) => void;
+  /** Offers what a memory with these contexts can teach. The rest is not used, whatever is chosen. */
+  readonly offerFor: (contexts: Contexts | undefined) => void;
 }
 
 /** Presets, and every setting to be changed by hand. */
@@ -123,10 +126,12 @@ export function settingsForm(): SettingsForm {
       seed: value('seed'),
     };
   };
-  const offerAttention = (offered: boolean): void => {
-    const flag = flags.get('attend');
-    if (flag) flag.disabled = !offered;
+  const offerFor = (contexts: Contexts | undefined): void => {
+    for (const [key, needed] of Object.entries(NEEDED)) {
+      const flag = flags.get(key as Flag);
+      if (flag) flag.disabled = contexts !== needed;
+    }
   };
-  offerAttention(false);
-  return { element, read, offerAttention };
+  offerFor(undefined);
+  return { element, read, offerFor };
 }

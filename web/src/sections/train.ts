@@ -33,7 +33,7 @@ export function mountTrain(root: HTMLElement, app: App): void {
   const hint = el('p', { class: 'note' }, 'This memory’s contexts are the same at every token: what was written so far is known by local context and copying alone, so keep them.');
   app.store.watch((state) => state.memory?.contexts, (contexts) => {
     show(hint, contexts === 'prompt' || contexts === 'prompt-all');
-    settings.offerAttention(contexts === 'prompt-all');
+    settings.offerFor(contexts);
   });
   form.append(
     settings.element,

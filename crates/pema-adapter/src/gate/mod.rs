@@ -12,16 +12,12 @@
 //! The memory's validation pairs, on which the adapter itself has not learned, with the memory's own
 //! contexts: nothing leaves the data owner's machine. It minimises the mean of
 //! `-log(lambda p_PEMA(y) + (1 - lambda) p_PLM(y))` ([`fit`]). What the PLM's probability of a target
-//! token means depends on the contexts:
-//!
-//! - **Steps**: every pair counts, with `p_PLM = softmax(head(h_i))`. `h_i` follows the PLM's own words,
-//!   so past a target's first token `p_PLM` is lower than it would be after the target's, and the gate
-//!   learns to trust the adapter somewhat too much there; `lambda_max` bounds it. Where the memory is
-//!   paired by alignment a pair counts as in training, the less the further both texts are apart.
-//! - **Of the prompt alone**, of its last token or of all: the adapter is given `f(prompt)` at every token,
-//!   of which only a target's first follows. So only first tokens count, and `t / SL` is 0 in all of them:
-//!   its weight stays 0. There the adapter has most to say, so that past them the gate trusts it too much,
-//!   and `lambda_max` must bound it.
+//! token means is what `p_PLM = softmax(head(h_i))` says. `h_i` follows the PLM's own words, so past a
+//! target's first token that is lower than it would be after the target's, and the gate learns to trust the
+//! adapter somewhat too much there; `lambda_max` bounds it. Where the memory is paired by alignment a pair
+//! counts as in training, the less the further both texts are apart. Contexts of the prompt alone follow no
+//! words: of a target its first token alone could teach, where an adapter has most to say, so a gate is
+//! refused.
 //!
 //! Fewer than [`PAIRS_MIN`] such pairs are refused before training begins.
 
@@ -29,7 +25,6 @@ mod examples;
 pub(crate) mod fit;
 mod lbfgs;
 
-use pema_core::align::Contexts;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::examples::Examples;
@@ -131,12 +126,11 @@ fn sigmoid(u: f64) -> f64 {
     (1.0 + (-u).exp()).recip()
 }
 
-/// The pairs of `memory` that a gate may learn from, evenly spaced where there are very many.
+/// The pairs of `memory` that a gate learns from, evenly spaced where there are very many.
 pub(crate) fn pairs<R: Rows>(memory: &Memory<R>) -> Vec<usize> {
-    let first_alone = memory.contexts() != Contexts::Steps;
-    let usable: Vec<usize> = memory.valid().iter().copied().filter(|&pair| !first_alone || memory.step(pair) == 0).collect();
-    let looked_at = usable.len().min(PAIRS_MAX);
-    (0..looked_at).map(|i| usable[i * usable.len() / looked_at]).collect()
+    let valid = memory.valid();
+    let looked_at = valid.len().min(PAIRS_MAX);
+    (0..looked_at).map(|i| valid[i * valid.len() / looked_at]).collect()
 }
 
 #[cfg(test)]

@@ -39,14 +39,16 @@ fn the_pass_over_a_cpus_rows_gives_what_burns_operations_give() {
     // One row and many, more than go together; one tile and many, several parts.
     for (n, d, v, magnitude) in [(1, 16, 31, 1.0), (3, 16, 1000, 80.0), (65, 48, 2100, 20.0), (257, 16, 129, 3.0)] {
         for (scale, softcap) in [(1.0, None), (0.6, Some(5.0))] {
-            let noise = |count: usize, width: f32| (0..count).map(move |i| width * ((i * i * 31 + i * 17) % 1009) as f32 / 504.5 - width);
+            let noise =
+                |count: usize, width: f32| (0..count).map(move |i| width * ((i * i * 31 + i * 17) % 1009) as f32 / 504.5 - width);
             let (w, shape): (Vec<f32>, _) = (noise(v * d, 0.5).collect(), LogitShape { scale, softcap });
             let h = TensorData::new(noise(n * d, magnitude / (d as f32).sqrt()).collect::<Vec<_>>(), [n, d]);
             let y: Vec<TokenId> = (0..n).map(|i| TokenId((i * 37 % v) as u32)).collect();
             let plain = PlainHead::upload([v, d], shape, &device, |rows| Ok(w[rows.start * d..rows.end * d].to_vec())).unwrap();
             let h = || Tensor::<2>::from_data(h.clone(), &device);
             let read = |tensor: Tensor<2>| block_on(read_f32(tensor)).unwrap();
-            let numbers = |(losses, gradient): (_, Option<_>), logits| -> Numbers { (read(losses), read(gradient.unwrap()), read(logits)) };
+            let numbers =
+                |(losses, gradient): (_, Option<_>), logits| -> Numbers { (read(losses), read(gradient.unwrap()), read(logits)) };
             let expected = numbers(plain.losses(h(), &y, true), plain.logits(h()));
 
             let cpu = CpuHead::new(HeadRows::new(w.clone(), d, shape), &device);

@@ -38,20 +38,14 @@ pub enum TrainError {
     NothingToCopy,
     /// Too few pairs for a gate.
     #[error(
-        "a gate learns from validation pairs and needs {needed} of a context and a target token, of which there are {pairs}{}: \
-         set more data aside for validation, or train without the setting `gate`",
-        match .contexts {
-            Contexts::Prompt | Contexts::PromptAll => " (in contexts of the prompt alone, the first tokens)",
-            Contexts::Steps => "",
-        }
+        "a gate learns from validation pairs and needs {needed} of a context and a target token, of which there are {pairs}: set \
+         more data aside for validation, or train without the setting `gate`"
     )]
     TooFewForAGate {
         /// Pairs that a gate may learn from.
         pairs: usize,
         /// Pairs that it needs.
         needed: usize,
-        /// The memory's contexts.
-        contexts: Contexts,
     },
     /// The settings are for other contexts than the memory holds.
     #[error(

@@ -7,7 +7,6 @@ use pema_core::schedule::log_softmax;
 use super::{Activity, Losses, Progress, TrainError, Trainer};
 use crate::adapted::{Adapted, log_probs};
 use crate::adapter::Adapter;
-use crate::attend::AttendContext;
 use crate::gate::{self, Examples, Sight};
 use crate::memory::Rows;
 use crate::tensor_file::{Matrix, read_f32};
@@ -43,10 +42,8 @@ impl<R: Rows> Trainer<R> {
         let (h, y) = self.memory.gather(pairs)?;
         let (n, d, r, v) = (pairs.len(), self.memory.d(), self.config.rank, self.head.v());
         let steps: Vec<_> = pairs.iter().map(|&pair| (self.memory.prompt(pair), self.memory.prefix(pair))).collect();
-        let attends = self.config.attend;
-        let attend = attends.then(|| AttendContext::of_pairs(&self.memory, pairs, &self.device)).transpose()?;
         let on_device = Matrix { shape: [n, d], values: h.clone() }.upload(&self.device);
-        let Adapted { z, h_pd, copying } = Adapted::new(adapter, &self.head, on_device.clone(), &steps, attend);
+        let Adapted { z, h_pd, copying } = Adapted::new(adapter, &self.head, on_device.clone(), &steps, None);
         let z = read_f32(z).await?;
         // Both halves at once, so that the head is read once.
         let logits = read_f32(self.head.logits(Tensor::cat(vec![on_device, h_pd], 0)).await?).await?;

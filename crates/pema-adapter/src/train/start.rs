@@ -80,9 +80,9 @@ pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, hea
     if config.copy && !memory.has_prompts() {
         return Err(TrainError::NothingToCopy);
     }
-    let (pairs, needed) = (gate::pairs(memory).len(), gate::PAIRS_MIN);
+    let (pairs, needed) = (memory.valid().len(), gate::PAIRS_MIN);
     if config.gate && pairs < needed {
-        return Err(TrainError::TooFewForAGate { pairs, needed, contexts: memory.contexts() });
+        return Err(TrainError::TooFewForAGate { pairs, needed });
     }
     if memory.d() != head.d() {
         return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });

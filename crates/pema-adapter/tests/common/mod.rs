@@ -3,6 +3,7 @@
 
 pub mod along;
 pub mod choosing;
+pub mod failure;
 pub mod kernels;
 pub mod training;
 

@@ -133,9 +133,15 @@ impl Method {
     /// Why it cannot be measured on a memory with these contexts, if so.
     pub fn misfit(&self, contexts: Contexts) -> Option<String> {
         let Way::Adapter { settings, .. } = &self.way else { return None };
-        let needed = needed_contexts(settings);
-        let why = "it attends over all the prompt's tokens: extract a memory with --contexts prompt-all";
-        (needed == Contexts::PromptAll && contexts != needed).then(|| format!("{}: {why}", self.title))
+        let lacks = |setting, needed| settings.get(setting) == Some(&Value::Bool(true)) && contexts != needed;
+        let why = match () {
+            () if lacks("attend", Contexts::PromptAll) => {
+                "it attends over all the prompt's tokens: extract a memory with --contexts prompt-all"
+            }
+            () if lacks("gate", Contexts::Steps) => "a gate learns from contexts of steps: extract a memory of these",
+            () => return None,
+        };
+        Some(format!("{}: {why}", self.title))
     }
 
     /// The mixtures of the report's rows, but for their weights.
@@ -205,23 +211,25 @@ mod tests {
         let shared = shared(r#"{"rank": 16}"#).unwrap();
         for method in Method::built_in().unwrap() {
             if let Way::Adapter { settings, .. } = &method.way {
-                let config = config(&shared, settings, Contexts::PromptAll).unwrap();
-                assert_eq!((config.rank, config.contexts), (16, Contexts::PromptAll), "{}", method.name);
+                let contexts = needed_contexts(settings);
+                let config = config(&shared, settings, contexts).unwrap();
+                assert_eq!((config.rank, config.contexts), (16, contexts), "{}", method.name);
             }
         }
     }
 
     #[test]
-    fn attention_over_the_prompt_is_left_out_where_there_is_nothing_to_attend_over() {
+    fn a_method_is_left_out_where_the_memory_has_not_what_it_needs() {
         let own: Method = r#"mine={"attend": true}"#.parse().unwrap();
         let all = Method::chosen(&[], &[own]).unwrap();
-        assert!(all.iter().all(|method| method.misfit(Contexts::PromptAll).is_none()));
-        for contexts in [Contexts::Steps, Contexts::Prompt] {
-            let (misfits, why): (Vec<_>, Vec<_>) =
-                all.iter().filter_map(|method| Some((method.name.as_str(), method.misfit(contexts)?))).unzip();
-            assert_eq!(misfits, ["attend", "mine"]);
-            assert!(why.iter().all(|why| why.contains("--contexts prompt-all")), "{why:?}");
-        }
+        let misfits = |contexts| -> (Vec<_>, Vec<_>) {
+            all.iter().filter_map(|method| Some((method.name.as_str(), method.misfit(contexts)?))).unzip()
+        };
+        let (of_steps, why) = misfits(Contexts::Steps);
+        assert_eq!(of_steps, ["attend", "mine"]);
+        assert!(why.iter().all(|why| why.contains("--contexts prompt-all")), "{why:?}");
+        assert_eq!(misfits(Contexts::Prompt).0, ["gated", "attend", "mine"]);
+        assert_eq!(misfits(Contexts::PromptAll).0, ["gated"]);
     }
 
     #[test]
