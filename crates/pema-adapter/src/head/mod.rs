@@ -35,9 +35,10 @@ use self::pooled::{KeptRows, PooledHead};
 pub(crate) use self::tokens::Tokens;
 use crate::tensor_file::{FileError, ReadError, read_f32};
 
-/// Bytes of one block of the head on the device: half of the 128 MiB that every WebGPU adapter
-/// binds to a shader.
-const BLOCK_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one block of the head on the device. Every WebGPU adapter binds 128 MiB to a shader; but the
+/// pages of Burn's memory pool become as large as the largest allocation, and what a step needs beside the
+/// head would then take a whole one.
+const BLOCK_BYTES_MAX: usize = 18 << 20;
 
 /// The frozen head: `logits(h) = softcap(scale * (h W_hd^T))`. Cheap to clone.
 ///
