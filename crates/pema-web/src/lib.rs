@@ -6,12 +6,14 @@
 //! - `service`, `stream`: the wire, each request in the ledger
 //! - `storage`: the origin's private file system
 //! - `device`: WebGPU or the CPU
+//! - `constructors`: what runs once before all else
 #![cfg(target_family = "wasm")]
 
 mod adapters;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod connect;
+mod constructors;
 mod data;
 mod device;
 pub mod error;
