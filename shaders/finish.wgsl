@@ -9,14 +9,14 @@ struct Shape {
   splits: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;     // [n, d / 4]
-@group(0) @binding(2) var<storage, read_write> w: array<Packed>;        // rows of W, packed
-@group(0) @binding(3) var<storage, read_write> y: array<u32>;           // [n]
-@group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>; // [n]
-@group(0) @binding(5) var<storage, read_write> pull: array<vec4<f32>>;  // [splits, n, d / 4]
-@group(0) @binding(6) var<storage, read_write> losses: array<f32>;      // [n]
-@group(0) @binding(7) var<storage, read_write> gradient: array<vec4<f32>>; // [n, d / 4]
+@group(0) @binding(0) var<storage, read_write> h: array<vec4<f32>>;     // [n, d / 4]
+@group(0) @binding(1) var<storage, read_write> w: array<Packed>;        // rows of W, packed
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;           // [n]
+@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // [n]
+@group(0) @binding(4) var<storage, read_write> pull: array<vec4<f32>>;  // [splits, n, d / 4]
+@group(0) @binding(5) var<storage, read_write> losses: array<f32>;      // [n]
+@group(0) @binding(6) var<storage, read_write> gradient: array<vec4<f32>>; // [n, d / 4]
+@group(0) @binding(7) var<storage, read> shape: Shape;
 
 var<workgroup> parts: array<f32, 64>;
 

@@ -7,13 +7,13 @@ struct Shape {
   first_turn: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> order: Order;
-@group(0) @binding(2) var<storage, read_write> mixed: array<f32>;         // [v]
-@group(0) @binding(3) var<storage, read_write> totals: array<vec4<f32>>;  // [3], the first of `mixed`
-@group(0) @binding(4) var<storage, read_write> bins: array<atomic<u32>>;  // [8, 256]
-@group(0) @binding(5) var<storage, read_write> found: array<vec4<u32>>;   // [8]: what was known before each turn
-@group(0) @binding(6) var<storage, read_write> kept: array<u32>;          // [v + tiles], in units of 2^-31
+@group(0) @binding(0) var<storage, read_write> order: Order;
+@group(0) @binding(1) var<storage, read_write> mixed: array<f32>;         // [v]
+@group(0) @binding(2) var<storage, read_write> totals: array<vec4<f32>>;  // [3], the first of `mixed`
+@group(0) @binding(3) var<storage, read_write> bins: array<atomic<u32>>;  // [8, 256]
+@group(0) @binding(4) var<storage, read_write> found: array<vec4<u32>>;   // [8]: what was known before each turn
+@group(0) @binding(5) var<storage, read_write> kept: array<u32>;          // [v + tiles], in units of 2^-31
+@group(0) @binding(6) var<storage, read> shape: Shape;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -8,11 +8,11 @@ struct Shape {
   stride4: u32, // vec4 of a row of `logits`
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;      // [n, d / 4]
-@group(0) @binding(2) var<storage, read_write> w: array<Packed>;         // rows of W, packed
-@group(0) @binding(3) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4], if a gradient is wanted
-@group(0) @binding(4) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(0) var<storage, read_write> h: array<vec4<f32>>;      // [n, d / 4]
+@group(0) @binding(1) var<storage, read_write> w: array<Packed>;         // rows of W, packed
+@group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4], if a gradient is wanted
+@group(0) @binding(3) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(4) var<storage, read> shape: Shape;
 
 var<workgroup> parts: array<f32, 64 * 8>;
 var<workgroup> row_tops: array<f32, 64>;

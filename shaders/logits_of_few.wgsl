@@ -7,10 +7,10 @@ struct Shape {
   v: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> h: array<vec4<f32>>;  // [n, d / 4]
-@group(0) @binding(2) var<storage, read_write> w: array<Packed>;     // rows of W, packed
-@group(0) @binding(3) var<storage, read_write> logits: array<f32>;   // [n, v]
+@group(0) @binding(0) var<storage, read_write> h: array<vec4<f32>>;  // [n, d / 4]
+@group(0) @binding(1) var<storage, read_write> w: array<Packed>;     // rows of W, packed
+@group(0) @binding(2) var<storage, read_write> logits: array<f32>;   // [n, v]
+@group(0) @binding(3) var<storage, read> shape: Shape;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {

@@ -6,10 +6,10 @@ struct Shape {
   span: u32, // tokens of a tile, a multiple of 256
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> order: Order;
-@group(0) @binding(2) var<storage, read_write> logits: array<f32>;      // [n, v]
-@group(0) @binding(3) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(0) var<storage, read_write> order: Order;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;      // [n, v]
+@group(0) @binding(2) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(3) var<storage, read> shape: Shape;
 
 var<workgroup> parts: array<vec2<f32>, 256>;
 

@@ -8,14 +8,14 @@ struct Shape {
   span: u32, // tokens of a tile, a multiple of 256
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> order: Order;
-@group(0) @binding(2) var<storage, read_write> logits: array<f32>;        // [n, v]
-@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;   // [n]
-@group(0) @binding(4) var<storage, read_write> log_weights: array<f32>;   // [1 + p]: log g, log a
-@group(0) @binding(5) var<storage, read_write> mixed: array<f32>;         // [v]
-@group(0) @binding(6) var<storage, read_write> peaks: array<vec2<f32>>;   // [3, tiles]: max and sums
-@group(0) @binding(7) var<storage, read_write> bins: array<atomic<u32>>;  // [8, 256], for `narrow`
+@group(0) @binding(0) var<storage, read_write> order: Order;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;        // [n, v]
+@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;   // [n]
+@group(0) @binding(3) var<storage, read_write> log_weights: array<f32>;   // [1 + p]: log g, log a
+@group(0) @binding(4) var<storage, read_write> mixed: array<f32>;         // [v]
+@group(0) @binding(5) var<storage, read_write> peaks: array<vec2<f32>>;   // [3, tiles]: max and sums
+@group(0) @binding(6) var<storage, read_write> bins: array<atomic<u32>>;  // [8, 256], for `narrow`
+@group(0) @binding(7) var<storage, read> shape: Shape;
 
 alias Sums = array<vec2<f32>, 3>;
 

@@ -5,10 +5,10 @@ struct Shape {
   fresh: u32, // 1: `state` holds nothing yet
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
+@group(0) @binding(0) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
 // [n]: the maximum so far, sum exp(l - maximum), and by what the chunk shrank earlier weights.
-@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> shape: Shape;
 
 var<workgroup> parts: array<vec2<f32>, 64>;
 

@@ -7,14 +7,14 @@ struct Shape {
   tiles: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> order: Order;
-@group(0) @binding(2) var<storage, read_write> logits: array<f32>;       // [n, v]
-@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;  // [n]
-@group(0) @binding(4) var<storage, read_write> log_weights: array<f32>;  // [1 + p]: log g, log a
-@group(0) @binding(5) var<storage, read_write> totals: array<vec4<f32>>; // [3]: of `mixed`; of the mixture; its -l
-@group(0) @binding(6) var<storage, read_write> kept: array<u32>;         // [v + tiles], in units of 2^-31
-@group(0) @binding(7) var<storage, read_write> picked: array<u32, 5>;
+@group(0) @binding(0) var<storage, read_write> order: Order;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;       // [n, v]
+@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;  // [n]
+@group(0) @binding(3) var<storage, read_write> log_weights: array<f32>;  // [1 + p]: log g, log a
+@group(0) @binding(4) var<storage, read_write> totals: array<vec4<f32>>; // [3]: of `mixed`; of the mixture; its -l
+@group(0) @binding(5) var<storage, read_write> kept: array<u32>;         // [v + tiles], in units of 2^-31
+@group(0) @binding(6) var<storage, read_write> picked: array<u32, 5>;
+@group(0) @binding(7) var<storage, read> shape: Shape;
 
 // The tile that holds the quantile, and how much of it comes before.
 var<workgroup> within: vec2<u32>;

@@ -13,14 +13,11 @@ struct Shape {
   fresh: u32,   // 1: `pull` holds nothing yet
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4]
-@group(0) @binding(2) var<storage, read_write> w: array<Packed>;         // rows of W, packed
-@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;  // [n]
-@group(0) @binding(4) var<storage, read_write> pull: array<vec4<f32>>;   // [splits, n, d / 4]
-
-// The part's rows of the chunk; here because a loop around a barrier must end alike for all.
-var<workgroup> part: vec2<u32>;
+@group(0) @binding(0) var<storage, read_write> logits: array<vec4<f32>>; // [n, stride4]
+@group(0) @binding(1) var<storage, read_write> w: array<Packed>;         // rows of W, packed
+@group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;  // [n]
+@group(0) @binding(3) var<storage, read_write> pull: array<vec4<f32>>;   // [splits, n, d / 4]
+@group(0) @binding(4) var<storage, read> shape: Shape;
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -28,11 +25,8 @@ fn main(
   @builtin(local_invocation_id) at: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  if lane == 0 {
-    let start = tile.z * shape.part;
-    part = vec2(start, min(start + shape.part, shape.width));
-  }
-  let ends = workgroupUniformLoad(&part);
+  let start = tile.z * shape.part;
+  let end = min(start + shape.part, shape.width);
   // This invocation stages the weights of 4 rows x 4 vocabulary rows, and 4 vocabulary rows of 4
   // columns.
   let h_quad = lane / 4;
@@ -45,7 +39,7 @@ fn main(
   let w_band = lane / 16;
   let column = min(tile.x * 64 + w_quad * 4, D - 4);
   var sums: Sums;
-  for (var c = ends.x; c < ends.y; c += 16) {
+  for (var c = start; c < end; c += 16) {
     var weights: mat4x4<f32>;
     for (var r = 0u; r < 4; r++) {
       let row = min(tile.y * 64 + h_quad * 4 + r, shape.n - 1);

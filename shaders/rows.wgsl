@@ -5,10 +5,10 @@ struct Shape {
   rows: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> shape: Shape;
-@group(0) @binding(1) var<storage, read_write> w: array<Packed>;         // rows of W, packed
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;            // [n]
-@group(0) @binding(3) var<storage, read_write> picked: array<vec4<f32>>; // [n, d / 4]
+@group(0) @binding(0) var<storage, read_write> w: array<Packed>;         // rows of W, packed
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;            // [n]
+@group(0) @binding(2) var<storage, read_write> picked: array<vec4<f32>>; // [n, d / 4]
+@group(0) @binding(3) var<storage, read> shape: Shape;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -22,6 +22,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::attention::{AttentionWeights, RULED_OUT};
 use crate::memory::{Memory, Rows, RowsError};
+use crate::product::product;
 
 /// Hidden states in one tensor at most: 128 MiB, all that WebGPU promises to bind, has room for this many
 /// of 4096 entries.
@@ -112,14 +113,14 @@ impl AttendContext {
         let m = self.rows.dims()[0] / b;
         let weights = AttentionWeights { matrix: weights, d: (weights.dims()[0] - r - 1) / 2, r };
         let projected = |matrix: Tensor<2>| {
-            let parts = self.states.iter().map(|states| states.clone().matmul(matrix.clone()));
+            let parts = self.states.iter().map(|states| product(states.clone(), matrix.clone()));
             Tensor::cat(parts.collect(), 0).select(0, self.tokens.clone()).reshape([b, p, r])
         };
 
         let c = c.select(0, self.rows.clone()); // [b m, r]
-        let query = c.clone().matmul(weights.query()).reshape([b, m, r]);
+        let query = product(c.clone(), weights.query()).reshape([b, m, r]);
         let scores = query.matmul(projected(weights.keys()).swap_dims(1, 2)).div_scalar((r as f64).sqrt()); // [b, m, p]
-        let sink = c.matmul(weights.sink()).reshape([b, m, 1]);
+        let sink = product(c, weights.sink()).reshape([b, m, 1]);
         let scores = Tensor::cat(vec![sink, scores + self.padding.clone()], 2);
         let attention = softmax(scores, 2).slice([0..b, 0..m, 1..p + 1]);
         attention.matmul(projected(weights.values())).reshape([b * m, r]).select(0, self.places.clone())

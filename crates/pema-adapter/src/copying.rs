@@ -27,6 +27,7 @@ use pema_core::id::TokenId;
 use crate::attention::RULED_OUT;
 use crate::head::{Head, Tokens};
 use crate::places::Places;
+use crate::product::product;
 use crate::random::uniform;
 
 /// `W`: tokens that are compared.
@@ -91,7 +92,7 @@ impl CopyWeights {
     fn sentinel(&self, z: Tensor<2>) -> Tensor<2> {
         let row = self.d + 2 * WINDOW + 2;
         let (w, b) = (self.rows(row..row + 1), self.rows(row + 1..row + 2));
-        z.matmul(w.transpose()) + b.mean_dim(1)
+        product(z, w.transpose()) + b.mean_dim(1)
     }
 }
 
@@ -139,7 +140,7 @@ impl CopyContext {
     fn scores(&self, weights: &Tensor<2>, z: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let embeddings = self.tokens.embeddings(); // [tokens, d]
         let weights = CopyWeights { matrix: weights.clone(), d: embeddings.dims()[1] };
-        let codes = embeddings.matmul(weights.codes()); // [tokens, r]
+        let codes = product(embeddings, weights.codes()); // [tokens, r]
         let query = self.written.iter().zip(1..).map(|(at, k)| codes.clone().select(0, at.clone()) * weights.query(k));
         let query = query.reduce(|sum, part| sum + part).unwrap_or_else(|| z.zeros_like()); // [n, r]
 
@@ -147,7 +148,7 @@ impl CopyContext {
         let matched = |(m, at): (usize, &Tensor<2, Int>)| {
             let query = query.clone() * weights.key(m);
             let query = if m == 0 { query + weights.salience() } else { query };
-            query.matmul(codes.clone()).gather(1, at.clone())
+            product(query, codes.clone()).gather(1, at.clone())
         };
         let scores = self.prompt.iter().enumerate().map(matched).fold(self.padding.clone(), |sum, part| sum + part);
         (weights.sentinel(z), scores)

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
+use crate::product::product;
 use crate::recall::RecallContext;
 use crate::train::{Extra, Weights};
 
@@ -43,7 +44,7 @@ impl Encoder {
         recall: Option<&RecallContext>,
         attend: Option<&AttendContext>,
     ) -> Tensor<2> {
-        let mut z = h_seen.matmul(weights.a.clone()).mul_scalar(self.scale);
+        let mut z = product(h_seen, weights.a.clone()).mul_scalar(self.scale);
         if let (Some(recall), Some(matrix)) = (recall, weights.extras.get(&Extra::Recall)) {
             z = z.clone() + recall.recalled(matrix, z);
         }

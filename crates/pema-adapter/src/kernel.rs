@@ -1,57 +1,51 @@
-//! Shaders as CubeCL launches them.
+//! Pema's own kernels, in WGSL, as CubeCL launches them.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{fmt::Debug, hash::Hash};
 
-use burn_cubecl::cubecl::{
-    CubeKernel, PrecompiledSource,
-    ir::{UIntKind, metadata::Info},
-    prelude::*,
-    server::{Handle, KernelArguments},
+use burn::{backend::DispatchDevice, tensor::Device};
+use burn_cubecl::{
+    CubeDevice,
+    cubecl::{
+        CubeKernel, PrecompiledSource,
+        ir::{UIntKind, metadata::Info},
+        prelude::*,
+        server::{Handle, KernelArguments, MetadataBindingInfo},
+    },
 };
 
-use super::shader::{Constants, Shader};
-
-struct Kernel {
-    shader: Shader,
-    constants: Constants,
-}
-
-/// Shapes of launches on the device, kept because an upload sends off all launches before it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shapes(Rc<RefCell<HashMap<Vec<u32>, Handle>>>);
-
-impl Shapes {
-    fn on_device(&self, shape: Vec<u32>, client: &Client) -> Handle {
-        let mut known = self.0.borrow_mut();
-        let upload = |shape: &Vec<u32>| client.create_from_slice(bytemuck::cast_slice(shape));
-        known.entry(shape).or_insert_with_key(upload).clone()
+/// The device, if it runs WGSL.
+pub(crate) fn device(device: &Device) -> Option<CubeDevice> {
+    match device.as_dispatch() {
+        DispatchDevice::Cube(device) if device.client().name() == "wgpu<wgsl>" => Some(device.clone()),
+        _ => None,
     }
 }
 
-/// Where kernels run, and what for.
-pub(super) struct Launcher {
-    pub(super) client: Client,
-    pub(super) constants: Constants,
-    pub(super) shapes: Shapes,
+/// A kernel's text.
+pub(crate) trait Source: Clone + Send + Sync + 'static {
+    /// Tells a text apart from the others of this type.
+    type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;
+
+    fn key(&self) -> Self::Key;
+
+    /// WGSL with an entry point `main`.
+    fn text(&self) -> String;
 }
 
-impl Launcher {
-    /// Runs a kernel: `shape` becomes its first binding, `buffers` the others, in order.
-    pub(super) fn run(&self, shader: Shader, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
-        let shape = self.shapes.on_device(shape.iter().map(|&x| x as u32).collect(), &self.client);
-        let buffers = [&shape].into_iter().chain(buffers.iter().copied());
-        let arguments = buffers.fold(KernelArguments::new(), |all, one| all.with_buffer(one.clone().binding()));
-        let [x, y, z] = workgroups.map(|x| x as u32);
-        let kernel = Kernel { shader, constants: self.constants };
-        self.client.launch(Box::new(kernel), CubeCount::Static(x, y, z), arguments);
-    }
+/// Runs a kernel: its bindings are `buffers`, in order, and then `shape` as u32.
+pub(crate) fn launch(client: &Client, source: impl Source, workgroups: [usize; 3], shape: &[usize], buffers: &[&Handle]) {
+    let words = shape.chunks(2).map(|pair| pair.iter().rev().fold(0, |word, &x| word << 32 | x as u64));
+    let bind = |all: KernelArguments, one: &&Handle| all.with_buffer((*one).clone().binding());
+    let arguments = buffers.iter().fold(KernelArguments::new(), bind).with_info(MetadataBindingInfo::custom(words.collect()));
+    let [x, y, z] = workgroups.map(|x| x as u32);
+    client.launch(Box::new(Kernel(source)), CubeCount::Static(x, y, z), arguments);
 }
 
-impl KernelMetadata for Kernel {
+struct Kernel<S>(S);
+
+impl<S: Source> KernelMetadata for Kernel<S> {
     fn id(&self) -> KernelId {
-        let Constants { d, form, scale, softcap, wants_gradient, high_rows } = self.constants;
-        let numbers = (d, form, scale.to_bits(), softcap.map(f32::to_bits), wants_gradient, high_rows);
-        KernelId::new::<Self>().info((self.shader, numbers))
+        KernelId::new::<Self>().info(self.0.key())
     }
 
     fn address_type(&self) -> ElemType {
@@ -59,7 +53,7 @@ impl KernelMetadata for Kernel {
     }
 }
 
-impl CubeKernel for Kernel {
+impl<S: Source> CubeKernel for Kernel<S> {
     // Only the settings are read: the text below is the kernel.
     fn define(&self) -> KernelDefinition {
         let settings = KernelSettings::new(CubeDim::new_1d(64).into(), ExecutionMode::Checked, AddressType::U32);
@@ -67,6 +61,6 @@ impl CubeKernel for Kernel {
     }
 
     fn source(&self) -> Option<PrecompiledSource> {
-        Some(PrecompiledSource { source: self.shader.text(self.constants), entrypoint_name: "main".into(), lang: "wgsl" })
+        Some(PrecompiledSource { source: self.0.text(), entrypoint_name: "main".into(), lang: "wgsl" })
     }
 }

@@ -10,6 +10,7 @@
 //! - [`Head`]: the frozen LM head on a device; [`Head::logits`].
 //! - [`HeadPool`], [`HeadSlice`]: the head spread over workers.
 //! - [`frozen_head_cross_entropy`]: `L_pd` and its gradient without an `[n, v]` tensor.
+//! - [`product`]: of two matrices, by Pema's own kernel where it runs.
 //! - [`Rows`], [`HostRows`], [`Memory`]: the external memory that training reads.
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
@@ -45,13 +46,18 @@ mod generation;
 mod head;
 mod head_loss;
 mod join;
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+mod kernel;
 mod local_context;
 mod memory;
 mod mixture;
 mod places;
+mod product;
 mod random;
 mod recall;
 mod regeneration;
+#[cfg(test)]
+mod shader_check;
 mod steps;
 mod tensor_file;
 mod train;
@@ -72,6 +78,7 @@ pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
 pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, Picked, PrivateMixer};
+pub use product::product;
 pub use recall::RecallContext;
 pub use regeneration::{Regeneration, RehearsalError, Rewritten, Who};
 pub use tensor_file::{FileError, ReadError};

@@ -20,6 +20,7 @@ use pema_core::id::TokenId;
 use crate::attention::{self, AttentionWeights, RULED_OUT};
 use crate::head::{Head, Tokens};
 use crate::places::Places;
+use crate::product::product;
 
 /// Tokens that are recalled at most, the nearest, so that a batch of long texts fits in memory.
 const REACH: usize = 128;
@@ -84,15 +85,15 @@ impl RecallContext {
         let [tokens, d] = embeddings.dims();
         let weights = AttentionWeights { matrix: weights, d, r };
 
-        let keys = embeddings.clone().matmul(weights.keys());
-        let of_tokens = c.clone().matmul(weights.query()).matmul(keys.transpose()); // [n, tokens]
+        let keys = product(embeddings.clone(), weights.keys());
+        let of_tokens = product(product(c.clone(), weights.query()), keys.transpose()); // [n, tokens]
         let scores = of_tokens.gather(1, self.written.clone()).div_scalar((r as f64).sqrt());
         let scores = scores - self.distances.clone() * weights.own().mean_dim(1) + self.padding.clone();
-        let attention = softmax(Tensor::cat(vec![c.matmul(weights.sink()), scores], 1), 1).slice([0..n, 1..t + 1]);
+        let attention = softmax(Tensor::cat(vec![product(c, weights.sink()), scores], 1), 1).slice([0..n, 1..t + 1]);
 
         let none = Tensor::zeros([n, tokens], &self.padding.device());
         let none = if attention.is_tracked() { none.autodiff() } else { none };
         let of_tokens = none.scatter(1, self.written.clone(), attention, IndexingUpdateOp::Add);
-        of_tokens.matmul(embeddings.matmul(weights.values()))
+        product(of_tokens, product(embeddings, weights.values()))
     }
 }

@@ -3,7 +3,7 @@
 mod cpu;
 mod file;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
-mod kernel;
+mod launcher;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod packed;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]

@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use burn::{
-    backend::DispatchDevice,
-    tensor::{DType, Device, Int, Shape, Tensor},
-};
+use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_cubecl::{
     CubeBackend, CubeDevice, cubecl::server::Handle, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
     tensor::CubeTensor,
@@ -20,10 +17,10 @@ use pema_head::LogitShape;
 use super::{
     BLOCK_BYTES_MAX, blocks,
     file::FileRows,
-    kernel::{Launcher, Shapes},
+    launcher::Launcher,
     shader::{Constants, Shader},
 };
-use crate::tensor_file::FileError;
+use crate::{kernel, tensor_file::FileError};
 
 /// Rows and columns of the tile that a workgroup computes.
 const TILE: usize = 64;
@@ -47,7 +44,6 @@ pub(crate) struct PackedHead {
     form: HeadForm,
     pub(super) shape: LogitShape,
     device: CubeDevice,
-    launched: Shapes,
 }
 
 /// Rows `rows` of `W_hd`.
@@ -61,12 +57,7 @@ struct Block {
 impl PackedHead {
     /// The device, if the kernels run on it for this `d`.
     pub(super) fn device(device: &Device, d: usize) -> Option<CubeDevice> {
-        match device.as_dispatch() {
-            DispatchDevice::Cube(device) if d.is_multiple_of(D_STEP) => {
-                (device.client().name() == "wgpu<wgsl>").then(|| device.clone())
-            }
-            _ => None,
-        }
+        kernel::device(device).filter(|_| d.is_multiple_of(D_STEP))
     }
 
     /// `read` gives rows, all in one form. The device is one that [`Self::device`] gave.
@@ -86,7 +77,7 @@ impl PackedHead {
             Ok(Block { rows, w: client.create_from_slice(bytemuck::cast_slice(&packed)) })
         });
         let blocks = blocks.collect::<Result<_, FileError>>()?;
-        Ok(Self { blocks, d, form, shape, device, launched: Shapes::default() })
+        Ok(Self { blocks, d, form, shape, device })
     }
 
     /// `[n, d] -> [n, v]`, for few rows.
@@ -183,7 +174,7 @@ impl PackedHead {
     pub(super) fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
         let LogitShape { scale, softcap } = self.shape;
         let constants = Constants { d: self.d, form: self.form, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
-        Launcher { client: self.device.client(), constants, shapes: self.launched.clone() }
+        Launcher { client: self.device.client(), constants }
     }
 
     fn tokens(&self, tokens: &[TokenId]) -> Handle {

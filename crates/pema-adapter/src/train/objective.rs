@@ -10,6 +10,7 @@ use crate::copying::CopyBatch;
 use crate::encoder::Encoder;
 use crate::head::Head;
 use crate::head_loss::{LossError, frozen_head_cross_entropy};
+use crate::product::product;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
 
@@ -87,7 +88,7 @@ pub(super) struct DeviceLosses {
 impl Batch {
     /// `mean((h_rct - h)^2)` with `h_rct = z B_rct`.
     fn reconstruction_loss(&self, z: Tensor<2>, b_rct: Tensor<2>) -> Tensor<1> {
-        let squares = (z.matmul(b_rct) - self.h.clone()).square(); // [n, d]
+        let squares = (product(z, b_rct) - self.h.clone()).square(); // [n, d]
         match &self.weights {
             Some(weights) => (squares.mean_dim(1) * weights.clone()).sum(),
             None => squares.mean(),
@@ -145,7 +146,7 @@ impl Objective {
             }
             Self::Prediction { encoder, kappa, b_rct, head } => {
                 let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref(), batch.attend.as_ref()); // [n, r]
-                let h_pd = z.clone().matmul(b); // [n, d]
+                let h_pd = product(z.clone(), b); // [n, d]
                 let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
                 if let (Some(copying), Some(matrix)) = (&batch.copy, weights.extras.get(&Extra::Copy)) {
                     losses = copying.losses(matrix, z.clone(), losses);

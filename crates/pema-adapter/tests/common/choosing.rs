@@ -111,16 +111,43 @@ pub async fn assert_same_choices(device: &Device) {
         let on = |device: &Device| Head::from_safetensors(&file, 1.0, Some(9.0), device).unwrap();
         for looks_back in [false, true] {
             let adapter = adapter_file(&on(&Device::flex()), looks_back).await;
-            let [ours, plain] = [device.clone(), Device::flex()].map(|device| {
-                let head = on(&device);
-                let (_, adapter) = Adapter::import(&adapter, head.hash(), &device).unwrap();
-                Mixer::new(head, Some(adapter), device)
-            });
+            let flex = Device::flex();
+            let [ours, plain] = [device, &flex].map(|device| mixer(on(device), &adapter, device));
             assert_same_mixtures(&ours, &plain, v).await;
             if looks_back {
                 assert_same_alone(&ours, &plain, v).await;
             }
         }
+    }
+}
+
+fn mixer(head: Head, adapter: &[u8], device: &Device) -> Mixer {
+    let (_, adapter) = Adapter::import(adapter, head.hash(), device).unwrap();
+    Mixer::new(head, Some(adapter), device.clone())
+}
+
+/// A device that writes: its mixer, and what it writes after.
+pub struct Writer {
+    mixer: Mixer,
+    h: [Vec<half::f16>; 2],
+}
+
+impl Writer {
+    /// With all that there is to look back at.
+    pub async fn new(device: &Device) -> Self {
+        let v = VOCABULARIES[1];
+        let file = head_file(&halves(v * D, 1.0, 99).iter().map(|x| x.to_f32()).collect::<Vec<_>>(), v, D);
+        let head = |device: &Device| Head::from_safetensors(&file, 1.0, Some(9.0), device).unwrap();
+        let adapter = adapter_file(&head(&Device::flex()), true).await;
+        Self { mixer: mixer(head(device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
+    }
+
+    /// One token of a mixture, drawn with every setting.
+    pub async fn write(&self) {
+        let hidden = Hidden { prompt: &self.h[0], current: &self.h[1] };
+        let sampling = Sampling { temperature: 1.4, top_k: 20, top_p: 0.8, seed: 0 };
+        let choice = Choice::Draw(sampling, 0.5);
+        self.mixer.choose(hidden, &prompt(VOCABULARIES[1]), &tokens([3, 7]), MIXES[1], choice, &[]).await.unwrap();
     }
 }
 

@@ -4,7 +4,9 @@
 pub mod along;
 pub mod choosing;
 pub mod failure;
+pub mod gpu;
 pub mod kernels;
+pub mod products;
 pub mod training;
 
 use std::borrow::Cow;
