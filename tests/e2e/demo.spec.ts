@@ -65,8 +65,8 @@ test('the whole job on the sample data', async ({}, info) => {
     [
       `pairs: ${data.train} to train on, ${data.validation} for validation, ${data.test} to test`,
       `pairs extracted (context, target token): ${memory.trainRows + memory.validationRows}`,
-      `validation loss, reconstruction: ${losses.reconstruction.length > 0 ? figures(losses.reconstruction) : 'this preset leaves it out (kappa 0)'}`,
-      `validation loss, prediction: ${figures(losses.joint)}`,
+      `validation loss, the model’s own words: ${figures(losses.imitation)}`,
+      `validation loss, the targets: ${figures(losses.joint)}`,
       `chrF on ${scores.pairs} test pairs: ${scores.plm.chrf.toFixed(2)} model alone, ${scores.mixture.chrf.toFixed(2)} with the adapter`,
       `input: ${input}`,
       `model alone: ${generated.plm}`,

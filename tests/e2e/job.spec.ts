@@ -9,7 +9,7 @@ import { LEARNING } from './support/settings';
 
 const SIZES = { train: 256, dev: 16, test: 40 };
 const MAX_TOKENS = 40;
-const MIXING = { schedule: 'constant', lambdaMax: 0.7 } as const;
+const MIXING = { mixing: 'arithmetic', schedule: 'constant', lambdaMax: 0.7 } as const;
 
 test('a data owner trains an adapter, writes with it, and keeps it', async ({ openTab, service, site, folder }) => {
   test.setTimeout(12 * 60_000);

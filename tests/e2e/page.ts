@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from '@playwright/test';
 
-import type { Contexts, HeadForm, TrainSettings } from '../../web/src/protocol';
+import type { Contexts, HeadForm, Phase, TrainSettings } from '../../web/src/protocol';
 
 export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
@@ -31,7 +31,7 @@ export interface DataCounts {
 
 export interface TrainResult {
   /** Validation losses in their order, by phase. */
-  losses: { reconstruction: number[]; joint: number[] };
+  losses: Record<Phase, number[]>;
   /** Name of the adapter; undefined when the run gave none. */
   adapter: string | undefined;
   stopped: boolean;
@@ -193,6 +193,8 @@ export class PemaPage {
     }
     for (const [key, value] of Object.entries(others)) {
       const control = this.at(`setting-${key}`);
+      // What this memory cannot teach is not used.
+      if (await control.isDisabled()) continue;
       const checked = key === 'pairing' ? value === 'alignment' : value;
       await (typeof checked === 'boolean' ? control.setChecked(checked) : control.fill(String(checked)));
     }
@@ -372,13 +374,13 @@ export class PemaPage {
   }
 
   private async trained(): Promise<TrainResult> {
-    const losses = (phase: 'reconstruction' | 'joint'): Promise<number[]> =>
+    const losses = (phase: Phase): Promise<number[]> =>
       this.page
         .locator(`[data-testid="validation"][data-phase="${phase}"]`)
         .evaluateAll((all) => all.map((one) => Number(one.getAttribute('data-loss'))));
     const result = this.at('trained');
     return {
-      losses: { reconstruction: await losses('reconstruction'), joint: await losses('joint') },
+      losses: { reconstruction: await losses('reconstruction'), imitation: await losses('imitation'), joint: await losses('joint') },
       adapter: (await result.getAttribute('data-name')) ?? undefined,
       stopped: (await result.getAttribute('data-stopped')) === 'true',
     };

@@ -10,7 +10,7 @@ import { weightsOf } from './support/adapter';
 import { canaryPairs, samplePairs, TEMPLATE, writePairs } from './support/data';
 import { expect, test } from './support/fixtures';
 import type { Service } from './support/service';
-import { TINY } from './support/settings';
+import { CONTRASTS, TINY } from './support/settings';
 import type { Site } from './support/site';
 import { ModelTexts } from './support/tokenizer';
 
@@ -60,7 +60,7 @@ async function captureJob({ service, site, folder, contexts = 'steps', head, tra
   await pema.loadFiles(files, { template: TEMPLATE });
   const memory = await pema.downloadMemory(contexts);
   await pema.train({ ...TINY, name: 'canary' });
-  if (contexts === 'steps') await pema.train({ ...TINY, name: 'canary', pairing: 'alignment' });
+  if (contexts === 'steps') await pema.train({ ...TINY, ...CONTRASTS, name: 'canary', pairing: 'alignment' });
   const toService = understand(service.proxy.recordings, 'service');
   const toSite = understand(site.proxy.recordings.slice(earlier), 'site');
   const weights = weightsOf(await pema.exportAdapter());

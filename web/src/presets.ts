@@ -25,6 +25,7 @@ const context: Omit<TrainSettings, 'name'> = {
   recall: true,
   copy: true,
   attend: true,
+  contrast: true,
   shortVocabulary: true,
   pairing: 'position',
   gate: false,
@@ -35,13 +36,13 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'quick',
     title: 'Quick',
-    note: 'A first look in few epochs. The adapter also sees the text so far and may copy from the prompt.',
+    note: 'A first look in few epochs, of what “PEMA + local context” gives.',
     settings: { ...context, reconstructionEpochs: 6, jointEpochs: 4 },
   },
   {
     id: 'context',
     title: 'PEMA + local context',
-    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far and may copy from the prompt.',
+    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far and may copy from the prompt; with contexts of every step it first learns how the model writes, so that only what your targets change counts.',
     settings: context,
   },
   {
@@ -66,6 +67,7 @@ export const PRESETS: readonly Preset[] = [
       recall: false,
       copy: false,
       attend: false,
+      contrast: false,
       shortVocabulary: false,
     },
   },

@@ -2,7 +2,7 @@
 
 import type { Phase, TrainSettings, WorkerEvent } from './protocol';
 
-export const PHASES: readonly Phase[] = ['reconstruction', 'joint'];
+export const PHASES: readonly Phase[] = ['reconstruction', 'imitation', 'joint'];
 
 type TrainStep = Extract<WorkerEvent, { type: 'train-step' }>;
 type Validated = Extract<WorkerEvent, { type: 'validated' }>;
@@ -29,7 +29,7 @@ const emptyCurve = (): Curve => ({ steps: [], training: [], validation: [] });
 export function newRun(settings: TrainSettings): Run {
   return {
     settings,
-    curves: { reconstruction: emptyCurve(), joint: emptyCurve() },
+    curves: { reconstruction: emptyCurve(), imitation: emptyCurve(), joint: emptyCurve() },
     validations: [],
     latest: undefined,
     pace: undefined,
@@ -60,12 +60,16 @@ export function withValidation(run: Run, event: Validated): Run {
   return { ...run, validations: [...run.validations, event] };
 }
 
+/** Epochs that a phase may take. */
+export function maxEpochs(phase: Phase, settings: TrainSettings): number {
+  return phase === 'reconstruction' ? settings.reconstructionEpochs : settings.jointEpochs;
+}
+
 /** Steps that the current phase may take, if nothing ends it early. */
 export function phaseSteps(run: Run): number {
   const { latest, settings } = run;
   if (!latest) return 0;
-  const epochs = latest.phase === 'joint' ? settings.jointEpochs : settings.reconstructionEpochs;
-  return epochs * latest.stepsInEpoch;
+  return maxEpochs(latest.phase, settings) * latest.stepsInEpoch;
 }
 
 /** Seconds that the current phase may still take; it may end early. */

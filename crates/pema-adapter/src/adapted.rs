@@ -5,19 +5,29 @@ use pema_core::id::TokenId;
 
 use crate::adapter::Adapter;
 use crate::attend::AttendContext;
+use crate::contrast::contrasted;
 use crate::copying::CopyContext;
+use crate::encoder::Encoder;
 use crate::head::Head;
 use crate::local_context::with_prefix;
+use crate::product::product;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
-use crate::train::Extra;
+use crate::train::{Extra, Weights};
 
 /// What an adapter makes of `n` steps, on the device.
 pub(crate) struct Adapted {
+    pub(crate) after: Side,
+    /// What it made of them before it learned targets, if it has contrast.
+    before: Option<Side>,
+}
+
+/// What one of an adapter's weights make of `n` steps.
+pub(crate) struct Side {
     /// `[n, r]`.
     pub(crate) z: Tensor<2>,
     /// What the head is to read, `[n, d]`.
-    pub(crate) h_pd: Tensor<2>,
+    h_pd: Tensor<2>,
     /// `log g` and `log a`, `[n, 1 + p]` for the longest prompt's `p`, if the adapter copies.
     pub(crate) copying: Option<Tensor<2>>,
 }
@@ -32,35 +42,60 @@ impl Adapted {
         steps: &[(&[TokenId], &[TokenId])],
         attend: Option<AttendContext>,
     ) -> Self {
-        let (config, weights) = (&adapter.origin().config, &adapter.weights);
+        let config = &adapter.origin().config;
         // Uploads, which go before all work.
         let recall = config.recall.then(|| RecallContext::new(head, &steps.iter().map(|(_, text)| *text).collect::<Vec<_>>()));
-        let copying = weights.extras.get(&Extra::Copy).map(|matrix| (matrix, CopyContext::new(head, steps)));
+        let copying = config.copy.then(|| CopyContext::new(head, steps));
         let h_seen = with_prefix(h, head, config.prefix, |step| steps[step].1);
-        let z = adapter.z(h_seen, recall.as_ref(), attend.as_ref());
-        let copying = copying.map(|(matrix, context)| context.log_weights(matrix, z.clone()));
-        Self { h_pd: adapter.up(z.clone()), z, copying }
+        let side = |weights: &Weights| {
+            let z = Encoder::of(config).z(weights, h_seen.clone(), recall.as_ref(), attend.as_ref());
+            let copying = copying.as_ref().zip(weights.extras.get(&Extra::Copy));
+            let copying = copying.map(|(context, matrix)| context.log_weights(matrix, z.clone()));
+            Side { h_pd: product(z.clone(), weights.b.clone()), z, copying }
+        };
+        Self { after: side(&adapter.weights), before: adapter.before.as_ref().map(side) }
+    }
+
+    /// What the head is to read: one `[n, d]` after the other.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Tensor<2>> {
+        [&self.after].into_iter().chain(&self.before).map(|side| side.h_pd.clone())
+    }
+
+    /// The adapter's log-probabilities `[v]` of each step, from the head's logits of [`Self::rows`] and
+    /// the PLM's log-probabilities, which contrast needs.
+    pub(crate) async fn log_probs(
+        self,
+        adapter: &Adapter,
+        logits: &[f32],
+        steps: &[(&[TokenId], &[TokenId])],
+        plm: &[Vec<f32>],
+    ) -> Result<Vec<Vec<f32>>, ReadError> {
+        let (of_after, of_before) = logits.split_at(if self.before.is_some() { logits.len() / 2 } else { logits.len() });
+        let after = self.after.log_probs(adapter, of_after, steps).await?;
+        let Some(before) = self.before else { return Ok(after) };
+        let before = before.log_probs(adapter, of_before, steps).await?;
+        Ok(plm.iter().zip(after.iter().zip(&before)).map(|(plm, (after, before))| contrasted(plm, after, before)).collect())
     }
 }
 
-/// The adapter's log-probabilities `[v]` of each step, from the head's logits of `h_pd`, `[n, v]`, and
-/// [`Adapted::copying`].
-pub(crate) async fn log_probs(
-    adapter: &Adapter,
-    logits: &[f32],
-    copying: Option<Tensor<2>>,
-    steps: &[(&[TokenId], &[TokenId])],
-) -> Result<Vec<Vec<f32>>, ReadError> {
-    let v = logits.len() / steps.len().max(1);
-    let mut all: Vec<Vec<f32>> = logits.chunks(v.max(1)).map(|logits| adapter.log_softmax(logits.to_vec())).collect();
-    if let Some(copying) = copying {
-        let [_, width] = copying.dims();
-        let log_weights = read_f32(copying).await?;
-        for ((log_p, log_weights), (prompt, _)) in all.iter_mut().zip(log_weights.chunks(width)).zip(steps) {
-            copy_from(prompt, log_weights, log_p);
+impl Side {
+    async fn log_probs(
+        self,
+        adapter: &Adapter,
+        logits: &[f32],
+        steps: &[(&[TokenId], &[TokenId])],
+    ) -> Result<Vec<Vec<f32>>, ReadError> {
+        let v = logits.len() / steps.len().max(1);
+        let mut all: Vec<Vec<f32>> = logits.chunks(v.max(1)).map(|logits| adapter.log_softmax(logits.to_vec())).collect();
+        if let Some(copying) = self.copying {
+            let [_, width] = copying.dims();
+            let log_weights = read_f32(copying).await?;
+            for ((log_p, log_weights), (prompt, _)) in all.iter_mut().zip(log_weights.chunks(width)).zip(steps) {
+                copy_from(prompt, log_weights, log_p);
+            }
         }
+        Ok(all)
     }
-    Ok(all)
 }
 
 /// Weighs the head's log-probabilities and those of the prompt's tokens: `log g` comes first.

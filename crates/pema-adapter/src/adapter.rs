@@ -4,11 +4,10 @@ use burn::tensor::{Device, Tensor};
 use pema_core::id::ContentHash;
 use pema_core::schedule::log_softmax;
 
-use crate::attend::AttendContext;
 use crate::config::AdapterConfig;
 use crate::encoder::Encoder;
 use crate::gate::Gate;
-use crate::recall::RecallContext;
+use crate::product::product;
 use crate::train::Weights;
 use crate::vocabulary::Kept;
 
@@ -17,6 +16,8 @@ use crate::vocabulary::Kept;
 pub struct Adapter {
     /// Phase 2's: `A`, `B_pd`, and what the settings have beside these.
     pub(crate) weights: Weights,
+    /// The weights before they learned targets, if it has contrast.
+    pub(crate) before: Option<Weights>,
     pub(crate) b_rct: Option<Tensor<2>>,
     /// What its softmax is over, unless that is every token.
     pub(crate) kept: Option<Kept>,
@@ -44,17 +45,8 @@ impl Adapter {
     ///
     /// If `h` is of another width than `A`.
     pub fn h_pd(&self, h: Tensor<2>) -> Tensor<2> {
-        self.up(self.z(h, None, None))
-    }
-
-    /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`, the text so far and the prompt.
-    pub(crate) fn z(&self, h_seen: Tensor<2>, recall: Option<&RecallContext>, attend: Option<&AttendContext>) -> Tensor<2> {
-        Encoder::of(&self.origin.config).z(&self.weights, h_seen, recall, attend)
-    }
-
-    /// `h_pd = z B_pd`: `[n, r] -> [n, d]`.
-    pub(crate) fn up(&self, z: Tensor<2>) -> Tensor<2> {
-        z.matmul(self.weights.b.clone())
+        let z = Encoder::of(&self.origin.config).z(&self.weights, h, None, None);
+        product(z, self.weights.b.clone())
     }
 
     /// `B_rct [r, d]` of phase 1, which inference does not need; absent if `kappa` was 0.
@@ -80,7 +72,8 @@ impl Adapter {
     /// Entries of the matrices that inference needs, and the gate's.
     pub fn parameters(&self) -> usize {
         let of_gate = self.gate.as_ref().map_or(0, |gate| gate.weights().len());
-        self.weights.named().map(|(_, matrix)| matrix.shape().num_elements()).sum::<usize>() + of_gate
+        let of_both = [&self.weights].into_iter().chain(&self.before);
+        of_both.flat_map(Weights::named).map(|(_, matrix)| matrix.shape().num_elements()).sum::<usize>() + of_gate
     }
 
     /// `log softmax` of logits `[v]` over the adapter's vocabulary.

@@ -29,6 +29,7 @@ const VERSION: u32 = 1;
 const RUNNING: &str = "";
 const BEST: &str = "best.";
 const NEXT: &str = "next.";
+const BEFORE: &str = "before.";
 const FIRST_MOMENT: &str = "adam.first.";
 const SECOND_MOMENT: &str = "adam.second.";
 
@@ -116,6 +117,7 @@ impl<R: Rows> Trainer<R> {
             (RUNNING, Some(&self.weights)),
             (BEST, self.best.as_ref()),
             (NEXT, self.next.as_ref()),
+            (BEFORE, self.before.as_ref()),
             (FIRST_MOMENT, moments.map(|moments| &moments.first)),
             (SECOND_MOMENT, moments.map(|moments| &moments.second)),
         ];
@@ -158,12 +160,14 @@ impl<R: Rows> Trainer<R> {
                 let next = saved.weights(NEXT, Phase::Prediction)?;
                 (Objective::Reconstruction { encoder }, Some(next))
             }
-            Phase::Prediction => {
+            Phase::Imitation | Phase::Prediction => {
                 let b_rct = document.has_b_rct.then(|| saved.matrix("b_rct", [document.config.rank, document.d])).transpose()?;
                 let (kappa, head) = (document.config.kappa, kept_head.clone());
                 (Objective::Prediction { encoder, kappa, b_rct, head }, None)
             }
         };
+        let has_before = document.config.contrast && phase == Phase::Prediction;
+        let before = has_before.then(|| saved.weights(BEFORE, phase)).transpose()?;
         let Document { config, model, place, kept, history, .. } = document;
         let order = Vec::new();
         let mut trainer = Self {
@@ -178,6 +182,7 @@ impl<R: Rows> Trainer<R> {
             weights,
             moments,
             best,
+            before,
             next,
             objective,
             history,
@@ -215,9 +220,17 @@ impl Document {
         if self.memory != memory.fingerprint() || self.d != memory.d() {
             return Err(CheckpointError::OtherMemory);
         }
-        let fits = self.kept.as_ref().is_none_or(|kept| kept.fits(memory, head));
+        let fits = self.kept.as_ref().is_none_or(|kept| kept.fits(&self.config, memory, head));
         if !fits || self.kept.is_none() != (self.config.vocabulary == Vocabulary::Full) {
             return Err(FileError::Document("its vocabulary is not that of its memory".to_owned()).into());
+        }
+        let phases = match (self.config.kappa > 0.0, self.config.contrast) {
+            (true, _) => [Phase::Reconstruction, Phase::Prediction],
+            (false, true) => [Phase::Imitation, Phase::Prediction],
+            (false, false) => [Phase::Prediction; 2],
+        };
+        if !phases.contains(&self.place.phase) {
+            return Err(FileError::Document("its phase disagrees with its settings".to_owned()).into());
         }
         if self.place.phase == Phase::Prediction && self.has_b_rct != (self.config.kappa > 0.0) {
             return Err(FileError::Document("b_rct and kappa disagree".to_owned()).into());
@@ -239,7 +252,7 @@ impl Saved<'_> {
         let (d, r) = (self.d, self.config.rank);
         let matrix = |name: &str, shape| self.matrix(&format!("{prefix}{name}"), shape);
         let mut weights = Weights::new(matrix("a", [self.config.seen(d), r])?, matrix("b", [r, d])?);
-        for extra in Extra::of(self.config).filter(|_| phase == Phase::Prediction) {
+        for extra in Extra::of(self.config).filter(|_| phase != Phase::Reconstruction) {
             weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, r))?);
         }
         Ok(weights)

@@ -52,6 +52,9 @@ pub struct AdapterConfig {
     /// The contexts that the adapter learns from and must be given: those of its memory. Default
     /// steps, as the paper.
     pub contexts: Contexts,
+    /// Whether the adapter first learns the PLM's own words, and then counts as far as learning the targets has
+    /// changed it. Needs [`Contexts::Steps`] and `kappa` 0. Default false, as the paper.
+    pub contrast: bool,
     /// Which of the contexts each target token is learned from. Default position, as the paper.
     pub pairing: Pairing,
     /// Whether validation pairs then teach a gate that says the adapter's weight at each token. Default
@@ -80,6 +83,7 @@ impl Default for AdapterConfig {
             recall: false,
             copy: false,
             attend: false,
+            contrast: false,
             vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
             pairing: Pairing::Position,
@@ -93,6 +97,11 @@ impl AdapterConfig {
     /// `s = alpha / r`.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
+    }
+
+    /// Whether its memory must hold the model's [whole runs](crate::MemoryBuilder::keep_runs).
+    pub fn needs_runs(&self) -> bool {
+        self.contrast || self.pairing == Pairing::Alignment
     }
 
     /// Rows of `A` for hidden states of `d` entries.
@@ -133,6 +142,12 @@ impl AdapterConfig {
         if self.gate && self.contexts != Contexts::Steps {
             return Err(ConfigError::NothingToWeigh);
         }
+        if self.contrast && self.contexts != Contexts::Steps {
+            return Err(ConfigError::NothingToImitate);
+        }
+        if self.contrast && self.kappa > 0.0 {
+            return Err(ConfigError::ContrastAndReconstruction);
+        }
         if self.attend && self.contexts != Contexts::PromptAll {
             return Err(ConfigError::NothingToAttend);
         }
@@ -171,6 +186,12 @@ pub enum ConfigError {
          gate out, or extract a memory of steps"
     )]
     NothingToWeigh,
+    /// Imitation of words that the memory does not hold.
+    #[error("contrast needs contexts of steps, which follow the model's own words: leave it out, or extract a memory of steps")]
+    NothingToImitate,
+    /// Two phases that would come first.
+    #[error("contrast has imitation in place of reconstruction: set kappa to 0, or leave contrast out")]
+    ContrastAndReconstruction,
     /// Attention over hidden states that the memory does not hold.
     #[error("attend is for contexts of all the prompt's tokens: extract a memory of these (prompt-all), or leave attend out")]
     NothingToAttend,

@@ -1,5 +1,6 @@
 //! Adapters as files: safetensors with `a`, `b_pd`, `b_rct` if there was a phase 1, and what the
-//! settings have beside these ([`Extra`]), and `gate` if there is one.
+//! settings have beside these ([`Extra`]), the same as `before.a` and so on of an adapter with contrast, and
+//! `gate` if there is one.
 
 use burn::tensor::Device;
 use pema_core::align::Contexts;
@@ -18,6 +19,9 @@ const FORMAT: &str = "pema-adapter";
 
 /// The file's version, in its header.
 const VERSION: u32 = 1;
+
+/// What the names of the weights before the targets begin with.
+const BEFORE: &str = "before.";
 
 /// The file's JSON header.
 #[derive(Serialize, Deserialize)]
@@ -90,12 +94,16 @@ impl Adapter {
             head,
             model,
         };
-        let Weights { a, b: b_pd, extras } = &self.weights;
-        let extras = extras.iter().map(|(extra, matrix)| (extra.name(), matrix));
-        let b_rct = self.b_rct.iter().map(|b_rct| ("b_rct", b_rct));
         let mut tensors = Vec::new();
-        for (name, matrix) in [("a", a), ("b_pd", b_pd)].into_iter().chain(b_rct).chain(extras) {
-            tensors.push((name.to_owned(), Matrix::read(matrix).await?));
+        for (prefix, weights) in [("", &self.weights)].into_iter().chain(self.before.iter().map(|before| (BEFORE, before))) {
+            let Weights { a, b: b_pd, extras } = weights;
+            let extras = extras.iter().map(|(extra, matrix)| (extra.name(), matrix));
+            for (name, matrix) in [("a", a), ("b_pd", b_pd)].into_iter().chain(extras) {
+                tensors.push((format!("{prefix}{name}"), Matrix::read(matrix).await?));
+            }
+        }
+        if let Some(b_rct) = &self.b_rct {
+            tensors.push(("b_rct".to_owned(), Matrix::read(b_rct).await?));
         }
         tensors.extend(self.gate.iter().map(|gate| ("gate".to_owned(), Matrix::from(gate))));
         Ok(tensor_file::write(&document, tensors)?)
@@ -119,13 +127,18 @@ impl Adapter {
             return Err(ImportError::OtherHead { made_for: document.head, in_use: head.clone() });
         }
         let matrix = |name: &str, shape| Ok::<_, FileError>(file.matrix(name, shape)?.upload(device));
-        let mut weights = Weights::new(matrix("a", [config.seen(d), rank])?, matrix("b_pd", [rank, d])?);
-        for extra in Extra::of(&config) {
-            weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, rank))?);
-        }
+        let weights = |prefix: &str| {
+            let matrix = |name, shape| matrix(&format!("{prefix}{name}"), shape);
+            let mut weights = Weights::new(matrix("a", [config.seen(d), rank])?, matrix("b_pd", [rank, d])?);
+            for extra in Extra::of(&config) {
+                weights.extras.insert(extra, matrix(extra.name(), extra.shape(d, rank))?);
+            }
+            Ok::<_, FileError>(weights)
+        };
+        let (weights, before) = (weights("")?, config.contrast.then(|| weights(BEFORE)).transpose()?);
         let b_rct = document.has_b_rct.then(|| matrix("b_rct", [rank, d])).transpose()?;
         let gate = document.has_gate.then(|| Gate::read(&file, d, rank)).transpose()?;
-        let adapter = Self { weights, b_rct, kept, gate, origin: AdapterOrigin { config, head: document.head, model } };
+        let adapter = Self { weights, before, b_rct, kept, gate, origin: AdapterOrigin { config, head: document.head, model } };
         Ok((name, adapter))
     }
 }

@@ -37,6 +37,7 @@ mod attention;
 pub mod bench;
 mod checkpoint;
 mod config;
+mod contrast;
 mod copying;
 mod distribution;
 mod encoder;

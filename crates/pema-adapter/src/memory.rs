@@ -264,6 +264,15 @@ impl<R: Rows> Memory<R> {
         &self.y[index.saturating_sub(self.step(index))..index]
     }
 
+    /// The PLM's own words up to pair `index`'s row, and the one after it. Of a memory with
+    /// [whole runs](crate::MemoryBuilder::keep_runs).
+    pub(crate) fn own(&self, index: usize) -> (&[TokenId], TokenId) {
+        let run = &self.runs[self.prompts.of[index] as usize];
+        // A service that mixes prompts' rows teaches nonsense, no more.
+        let place = (self.row_of[index].saturating_sub(run.first_row) as usize).min(run.words.len().saturating_sub(1));
+        (&run.words[..place], run.words.get(place).copied().unwrap_or_default())
+    }
+
     /// `d`: entries in a row.
     pub fn d(&self) -> usize {
         self.rows.d()
@@ -296,6 +305,11 @@ impl<R: Rows> Memory<R> {
     /// The largest token, which the head must have.
     pub(crate) fn largest_token(&self) -> Option<TokenId> {
         self.y.iter().chain(self.prompts.tokens.iter().flatten()).copied().max()
+    }
+
+    /// The PLM's own words at every pair; none without runs.
+    pub(crate) fn own_words(&self) -> impl Iterator<Item = TokenId> {
+        self.train.iter().chain(&self.valid).filter(|_| self.has_runs()).map(|&index| self.own(index).1)
     }
 
     /// Every pair's target, validation pairs' too.

@@ -8,7 +8,7 @@ use pema_core::id::TokenId;
 use pema_core::sampling::{Choice, rule_out};
 use pema_core::schedule::{Mix, Mixing, log_softmax};
 
-use crate::adapted::{Adapted, log_probs};
+use crate::adapted::Adapted;
 use crate::adapter::Adapter;
 use crate::attend::AttendContext;
 use crate::gate::Sight;
@@ -59,7 +59,7 @@ impl<'a> Steps<'a> {
     fn rows(&self) -> (Tensor<2>, Option<Adapted>) {
         let plm = self.plm.map(|h| self.upload(h));
         let adapted = self.pema.as_ref().map(|half| self.adapted(half));
-        let pema = adapted.as_ref().map(|adapted| adapted.h_pd.clone());
+        let pema = adapted.iter().flat_map(Adapted::rows);
         (Tensor::cat(plm.into_iter().chain(pema).collect(), 0), adapted)
     }
 
@@ -85,15 +85,15 @@ impl<'a> Steps<'a> {
         let (rows, adapted) = self.rows();
         let mut logits = read_f32(self.head.logits(rows).await?).await?;
         let of_adapter = logits.split_off(self.plm.map_or(0, |_| n * v));
-        let mut plm = logits.chunks_exact(v).map(log_softmax);
+        let plm: Vec<Vec<f32>> = logits.chunks_exact(v).map(log_softmax).collect();
         let (pema, z) = match (&self.pema, adapted) {
-            (Some(half), Some(Adapted { z, copying, .. })) => {
-                let pema = log_probs(half.adapter, &of_adapter, copying, &self.texts()).await?;
-                (pema, self.seen(z).await?)
+            (Some(half), Some(adapted)) => {
+                let z = self.seen(adapted.after.z.clone()).await?;
+                (adapted.log_probs(half.adapter, &of_adapter, &self.texts(), &plm).await?, z)
             }
             _ => (Vec::new(), Vec::new()),
         };
-        let mut pema = pema.into_iter();
+        let (mut pema, mut plm) = (pema.into_iter(), plm.into_iter());
         let mut all = Vec::with_capacity(n);
         for step in 0..n {
             let (pema, plm) = (pema.next(), plm.next());
@@ -147,7 +147,7 @@ impl<'a> Steps<'a> {
                 copies: if copies { self.prompt } else { &[] },
             });
             let (rows, adapted) = self.rows();
-            return head.pick(placed, rows, adapted.and_then(|adapted| adapted.copying)).await;
+            return head.pick(placed, rows, adapted.and_then(|adapted| adapted.after.copying)).await;
         }
         let next = self.distributions().await?.swap_remove(0);
         let mut allowed = next.mixture.clone();
@@ -158,13 +158,13 @@ impl<'a> Steps<'a> {
         Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy(), lambda: next.lambda })
     }
 
-    /// The mixture of the only step, where it is known before the distributions are.
+    /// The mixture of the only step, where it is known before the distributions are, and of two of them.
     #[cfg(any(feature = "webgpu", feature = "wgpu"))]
     fn given(&self) -> Option<Mix> {
         match (self.weighings[0], &self.pema) {
-            (Weighing::Given(mix), Some(_)) => Some(mix),
+            (Weighing::Given(mix), Some(half)) if half.adapter.before.is_none() => Some(mix),
             (_, None) => Some(Mix::PLM),
-            (Weighing::Learned { .. }, Some(_)) => None,
+            (_, Some(_)) => None,
         }
     }
 }

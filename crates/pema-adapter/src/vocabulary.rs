@@ -10,6 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 use pema_core::id::TokenId;
 use serde::{Deserialize, Serialize};
 
+use crate::config::AdapterConfig;
 use crate::head::Head;
 use crate::memory::{Memory, Rows};
 use crate::tensor_file::read_f32;
@@ -25,7 +26,7 @@ pub enum Vocabulary {
     /// Every token, as the paper.
     #[default]
     Full,
-    /// Tokens that occur in targets, and those that the PLM finds likeliest in a training context.
+    /// Tokens that occur in targets, or are to be imitated, and those that the PLM finds likeliest in a training context.
     Met {
         /// How many of these in each context; more than 0 costs a pass over the memory.
         top_k: usize,
@@ -39,9 +40,9 @@ pub(crate) struct Kept(Vec<TokenId>);
 
 impl Kept {
     /// The tokens that `memory` meets; none if the vocabulary is full.
-    pub(crate) async fn of<R: Rows>(vocabulary: Vocabulary, memory: &Memory<R>, head: &Head) -> Result<Option<Self>, TrainError> {
-        let Vocabulary::Met { top_k } = vocabulary else { return Ok(None) };
-        let mut met: BTreeSet<TokenId> = memory.targets().collect();
+    pub(crate) async fn of<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, head: &Head) -> Result<Option<Self>, TrainError> {
+        let Vocabulary::Met { top_k } = config.vocabulary else { return Ok(None) };
+        let mut met: BTreeSet<TokenId> = taught(config, memory).collect();
         let contexts = if top_k > 0 { memory.training_contexts() } else { Vec::new() };
         for rows in contexts.chunks(ROWS_PER_LOOK) {
             let h = TensorData::new(memory.contexts_at(rows)?, [rows.len(), memory.d()]);
@@ -61,10 +62,10 @@ impl Kept {
         tokens.iter().map(|token| TokenId(self.0.binary_search(token).map_or(u32::MAX, |place| place as u32))).collect()
     }
 
-    /// Whether every target of `memory` is among these, and all of these in the head.
-    pub(crate) fn fits<R: Rows>(&self, memory: &Memory<R>, head: &Head) -> bool {
+    /// Whether all that `memory` teaches is among these, and all of these in the head.
+    pub(crate) fn fits<R: Rows>(&self, config: &AdapterConfig, memory: &Memory<R>, head: &Head) -> bool {
         let has = |token: TokenId| self.0.binary_search(&token).is_ok();
-        memory.targets().all(has) && self.0.iter().all(|token| (token.0 as usize) < head.v())
+        taught(config, memory).all(has) && self.0.iter().all(|token| (token.0 as usize) < head.v())
     }
 
     /// Rules the other tokens out of logits `[v]`.
@@ -93,6 +94,11 @@ impl From<Kept> for Vec<TokenId> {
     fn from(kept: Kept) -> Self {
         kept.0
     }
+}
+
+/// The tokens that training has as targets.
+fn taught<R: Rows>(config: &AdapterConfig, memory: &Memory<R>) -> impl Iterator<Item = TokenId> {
+    memory.targets().chain(memory.own_words().filter(|_| config.contrast))
 }
 
 /// The `k` tokens of the largest logits.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use futures::executor::block_on;
-use pema_adapter::{Head, HostRows, Memory, MemoryBuilder};
+use pema_adapter::{AdapterConfig, Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
     align::{Contexts, Pairing},
     memory::{Shard, StoredManifest},
@@ -95,20 +95,26 @@ impl Folder {
         read_json(&self.path.join("memory.json"))
     }
 
-    /// Joins the memory with the same pairs; prompts from `validation_from` on are
-    /// for validation. `head` is this folder's.
-    pub fn memory(&self, pairs: &Prepared, validation_from: u32, pairing: Pairing, head: &Head) -> Result<Memory<Arc<HostRows>>> {
+    /// Joins the memory with the same pairs, for an adapter of these settings; prompts from `validation_from` on
+    /// are for validation. `head` is this folder's.
+    pub fn memory(
+        &self,
+        pairs: &Prepared,
+        validation_from: u32,
+        config: &AdapterConfig,
+        head: &Head,
+    ) -> Result<Memory<Arc<HostRows>>> {
         let contexts = self.contexts()?;
         let d = self.card.hidden_size as usize;
         let mut builder = MemoryBuilder::new(pairs, contexts, d, validation_from);
-        if pairing == Pairing::Alignment {
+        if config.needs_runs() {
             builder = builder.keep_runs();
         }
         for (index, shard) in (0..).zip(self.shards()?) {
             builder.add(index, &shard?)?;
         }
         let memory = builder.finish()?;
-        Ok(match pairing {
+        Ok(match config.pairing {
             Pairing::Position => memory,
             Pairing::Alignment => block_on(memory.align(head))?,
         })

@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let config = AdapterConfig { contexts: folder.contexts()?, pairing, ..config };
     config.validate()?;
     let head = folder.head(&device)?;
-    let memory = folder.memory(&prepared, validation_from, pairing, &head)?;
+    let memory = folder.memory(&prepared, validation_from, &config, &head)?;
     println!("{} pairs of a row and a target token to learn from, {} to validate on", memory.train().len(), memory.valid().len());
     let mut trainer = block_on(Trainer::new(config, memory, head, folder.card.model.clone(), device))?;
     let began = Instant::now();

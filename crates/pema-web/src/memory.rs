@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pema_adapter::{Head, HostRows, MemoryBuilder};
+use pema_adapter::{AdapterConfig, Head, HostRows, MemoryBuilder};
 use pema_core::{
     align::{Contexts, Pairing},
     id::{ContentHash, MemoryId},
@@ -61,7 +61,7 @@ pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts)
         Some(manifest) => (manifest, true),
         None => (job.fetch(&body, &request, &key).await?, false),
     };
-    let rows = job.join(&manifest, data, Pairing::Position).await?;
+    let rows = job.join(&manifest, data, false).await?;
     page.post(&Event::MemoryReady { memory: summary(&rows, &manifest, 1, cached) });
     #[cfg(feature = "planted-leaks")]
     crate::leak::after_memory(&connection.service, data).await;
@@ -69,22 +69,22 @@ pub(crate) async fn download(state: &mut State, page: &Page, contexts: Contexts)
     Ok(())
 }
 
-/// The memory's rows with their pairs. For alignment they are first joined anew from storage, with the
-/// model's free runs that the join by position left out.
-pub(crate) async fn paired(state: &mut State, page: &Page, pairing: Pairing, head: &Head) -> Result<Rows, TabError> {
+/// The memory's rows with their pairs, for an adapter of these settings. If it needs the model's free runs, which
+/// are left out at first, they are joined anew from storage.
+pub(crate) async fn paired(state: &mut State, page: &Page, config: &AdapterConfig, head: &Head) -> Result<Rows, TabError> {
     let store = state.store()?;
     let Memory { key, rows, round } = state.memory.as_ref().ok_or(NO_MEMORY)?;
-    if pairing == Pairing::Position {
-        return Ok(rows.clone());
-    }
-    if !rows.has_runs() {
+    if config.needs_runs() && !rows.has_runs() {
         let job = Job::new(state, page, &store, rows.contexts(), key)?;
         let manifest = job.stored().await?.ok_or(NOT_STORED)?;
-        let rows = job.join(&manifest, state.data()?, pairing).await?;
+        let rows = job.join(&manifest, state.data()?, true).await?;
         state.memory = Some(Memory { key: key.clone(), rows, round: *round });
     }
     let Memory { rows, .. } = state.memory.as_ref().ok_or(NO_MEMORY)?;
-    Ok(rows.clone().align(head).await?)
+    Ok(match config.pairing {
+        Pairing::Position => rows.clone(),
+        Pairing::Alignment => rows.clone().align(head).await?,
+    })
 }
 
 /// A memory, for the page.
@@ -239,11 +239,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Reads every shard and joins it.
-    pub async fn join(&self, manifest: &MemoryManifest, data: &Data, pairing: Pairing) -> Result<Rows, TabError> {
+    /// Reads every shard and joins it, the model's free runs too if they are wanted.
+    pub async fn join(&self, manifest: &MemoryManifest, data: &Data, with_runs: bool) -> Result<Rows, TabError> {
         let d = self.card.hidden_size as usize;
         let mut builder = MemoryBuilder::new(&data.prepared, self.contexts, d, data.validation_from);
-        if pairing == Pairing::Alignment {
+        if with_runs {
             builder = builder.keep_runs();
         }
         for entry in &manifest.shards {

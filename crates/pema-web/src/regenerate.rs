@@ -143,7 +143,7 @@ pub(crate) async fn regenerate(state: &mut State, page: &Page, most: f64) -> Res
             manifest.memory
         }
     };
-    let rows = job.join(&manifest, state.data()?, pema_core::align::Pairing::Position).await?;
+    let rows = job.join(&manifest, state.data()?, false).await?;
     let summary = memory::summary(&rows, &manifest, round, false);
     state.memory = Some(Memory { key: desk.key, rows, round });
     state.rehearsal = None;

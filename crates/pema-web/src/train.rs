@@ -121,7 +121,7 @@ async fn open_trainer(
     let settings = stopped.as_ref().map_or(settings, |stopped| stopped.run.settings.clone());
     let config = AdapterConfig { contexts: memory.rows.contexts(), ..config(&settings) };
     config.validate().map_err(TrainError::from)?;
-    let rows = memory::paired(state, page, config.pairing, &head).await?;
+    let rows = memory::paired(state, page, &config, &head).await?;
     let trainer = match stopped {
         None => Trainer::new(config, rows, head, card.model.clone(), device).await?,
         Some(stopped) => Trainer::resume(&Checkpoint::from_bytes(stopped.checkpoint), rows, head, device).await?,
@@ -151,6 +151,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         recall: settings.recall,
         copy: settings.copy,
         attend: settings.attend,
+        contrast: settings.contrast,
         vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
         pairing: settings.pairing.into(),
         gate: settings.gate,
@@ -162,6 +163,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
 fn report(page: &Page, progress: &Progress, milliseconds: f64) {
     let phase = match progress.phase {
         TrainingPhase::Reconstruction => Phase::Reconstruction,
+        TrainingPhase::Imitation => Phase::Imitation,
         TrainingPhase::Prediction => Phase::Joint,
     };
     let (epoch, step) = (progress.epoch as u32, progress.steps_in_phase as u32);

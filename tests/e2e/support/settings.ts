@@ -3,11 +3,17 @@
 
 import type { TrainSettings } from '../../../web/src/protocol';
 
+/** Both phases of the paper. */
+const RECONSTRUCTS: Partial<TrainSettings> = { contrast: false, kappa: 0.2 };
+
+/** The phases of contrast. */
+export const CONTRASTS: Partial<TrainSettings> = { contrast: true, kappa: 0 };
+
 /** One epoch over a handful of pairs: seconds. What is learnt does not matter. */
 export const TINY: Partial<TrainSettings> = {
+  ...RECONSTRUCTS,
   rank: 4,
   alpha: 4,
-  kappa: 0.2,
   reconstructionBatch: 64,
   jointBatch: 64,
   reconstructionEpochs: 1,
@@ -20,7 +26,7 @@ export const WEBGPU_STEPS: Partial<TrainSettings> = { ...TINY, reconstructionBat
 
 /** Enough to learn the style of the sample data from a part of it: minutes. */
 export const LEARNING: Partial<TrainSettings> = {
-  kappa: 0.2,
+  ...RECONSTRUCTS,
   reconstructionBatch: 128,
   reconstructionEpochs: 3,
   jointEpochs: 3,

@@ -69,7 +69,7 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
 
   const mixing = choiceField('The two are mixed by their', 'mixing', MIXINGS, () => weigh());
-  mixing.select('arithmetic');
+  mixing.select('geometric');
   const schedule = choiceField('The adapter’s weight', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
   const learnedNote = el('small', { test: 'learned-note' });
@@ -88,8 +88,8 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
   weigh();
 
-  const shown = el('output', {}, '0.70');
-  const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.7, test: 'lambda-max' }));
+  const shown = el('output', {}, '0.40');
+  const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.4, test: 'lambda-max' }));
   slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);
   slider.element.classList.add('slider');

@@ -3,10 +3,14 @@ import { LossChart } from '../chart';
 import { el, show, write } from '../dom';
 import { count, duration, loss } from '../format';
 import type { Phase } from '../protocol';
-import { PHASES, phaseSteps, secondsLeft, type Run } from '../training';
+import { PHASES, maxEpochs, phaseSteps, secondsLeft, type Run } from '../training';
 import { progressBar } from './progress';
 
-const TITLES: Record<Phase, string> = { reconstruction: 'Phase 1: reconstruction', joint: 'Phase 2: joint retraining' };
+const TITLES: Record<Phase, string> = {
+  reconstruction: 'Phase 1: reconstruction',
+  imitation: 'Phase 1: the model’s own words',
+  joint: 'Phase 2: your targets',
+};
 
 /** The running numbers of the latest step. */
 function ticker(app: App): HTMLElement {
@@ -20,11 +24,10 @@ function ticker(app: App): HTMLElement {
     const latest = run?.latest;
     show(element, latest !== undefined);
     if (!run || !latest) return;
-    const epochs = latest.phase === 'joint' ? run.settings.jointEpochs : run.settings.reconstructionEpochs;
     const left = busy === 'train' ? secondsLeft(run, performance.now()) : undefined;
     const texts = [
       latest.phase === 'joint' ? '2 of 2' : '1 of 2',
-      `${latest.epoch + 1} of ${epochs}`,
+      `${latest.epoch + 1} of ${maxEpochs(latest.phase, run.settings)}`,
       count(latest.step),
       loss(latest.loss),
       count(Math.round(latest.pairsPerSecond)),

@@ -3,7 +3,7 @@ import { DEFAULT_PRESET, PRESETS } from '../presets';
 import type { Contexts, TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, textField } from './fields';
 
-type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'shortVocabulary' | 'gate';
+type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'shortVocabulary' | 'gate';
 type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
@@ -24,7 +24,7 @@ const FIELDS: readonly Field[] = [
   { key: 'reconstructionBatch', label: 'Batch, phase 1', hint: 'Rows a step', min: 1, step: 1 },
   { key: 'jointBatch', label: 'Batch, phase 2', hint: 'Rows a step', min: 1, step: 1 },
   { key: 'reconstructionEpochs', label: 'Epochs, phase 1', hint: 'At most', min: 1, step: 1 },
-  { key: 'jointEpochs', label: 'Epochs, phase 2', hint: 'At most', min: 1, step: 1 },
+  { key: 'jointEpochs', label: 'Epochs, phase 2', hint: 'At most; of the model’s own words too', min: 1, step: 1 },
   { key: 'validateEvery', label: 'Validate every', hint: 'Steps; the last one too', min: 1, step: 1 },
   { key: 'patience', label: 'Patience', hint: 'Worse validations before a phase ends', min: 1, step: 1 },
   { key: 'prefix', label: 'Last tokens', hint: 'Of the text so far, each seen in its place', min: 0, max: 8, step: 1 },
@@ -36,12 +36,13 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'recall', label: 'Recall', hint: 'The adapter attends over all of the text so far' },
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
   { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
+  { key: 'contrast', label: 'Contrast', hint: 'The adapter first learns the model’s own words, and counts as far as your targets change it. Needs contexts of every step, and kappa 0' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
   { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight. Needs contexts of every step' },
 ];
 
 /** The contexts without which a flag means nothing. */
-const NEEDED: Partial<Record<Flag, Contexts>> = { attend: 'prompt-all', gate: 'steps' };
+const NEEDED: Partial<Record<Flag, Contexts>> = { attend: 'prompt-all', contrast: 'steps', gate: 'steps' };
 
 interface SettingsForm {
   readonly element: HTMLElement;
@@ -120,6 +121,7 @@ export function settingsForm(): SettingsForm {
       recall: chosen('recall'),
       copy: chosen('copy'),
       attend: chosen('attend'),
+      contrast: chosen('contrast'),
       shortVocabulary: chosen('shortVocabulary'),
       gate: chosen('gate'),
       pairing: align.control.checked ? 'alignment' : 'position',

@@ -4,7 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shader {
     /// `high_rows`: whether the result has more than 32 rows.
-    Product { high_rows: bool },
+    Product {
+        high_rows: bool,
+    },
     Sum,
 }
 

@@ -36,6 +36,9 @@ pub enum TrainError {
     /// The adapter should copy and there is nothing to copy from.
     #[error("an adapter that copies needs the prompts of its memory, and this one has none")]
     NothingToCopy,
+    /// The adapter should imitate the model and does not know its words.
+    #[error("an adapter with contrast needs the model's own words after each prompt, and this memory was made without them")]
+    NothingToImitate,
     /// Too few pairs for a gate.
     #[error(
         "a gate learns from validation pairs and needs {needed} of a context and a target token, of which there are {pairs}: set \

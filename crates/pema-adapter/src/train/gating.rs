@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use pema_core::schedule::log_softmax;
 
 use super::{Activity, Losses, Progress, TrainError, Trainer};
-use crate::adapted::{Adapted, log_probs};
+use crate::adapted::Adapted;
 use crate::adapter::Adapter;
 use crate::gate::{self, Examples, Sight};
 use crate::memory::Rows;
@@ -43,17 +43,18 @@ impl<R: Rows> Trainer<R> {
         let (n, d, r, v) = (pairs.len(), self.memory.d(), self.config.rank, self.head.v());
         let steps: Vec<_> = pairs.iter().map(|&pair| (self.memory.prompt(pair), self.memory.prefix(pair))).collect();
         let on_device = Matrix { shape: [n, d], values: h.clone() }.upload(&self.device);
-        let Adapted { z, h_pd, copying } = Adapted::new(adapter, &self.head, on_device.clone(), &steps, None);
-        let z = read_f32(z).await?;
+        let adapted = Adapted::new(adapter, &self.head, on_device.clone(), &steps, None);
+        let z = read_f32(adapted.after.z.clone()).await?;
         // Both halves at once, so that the head is read once.
-        let logits = read_f32(self.head.logits(Tensor::cat(vec![on_device, h_pd], 0)).await?).await?;
+        let rows = [on_device].into_iter().chain(adapted.rows()).collect();
+        let logits = read_f32(self.head.logits(Tensor::cat(rows, 0)).await?).await?;
         let (of_plm, of_pema) = logits.split_at(n * v);
-        let pema = log_probs(adapter, of_pema, copying, &steps).await?;
+        let plm: Vec<Vec<f32>> = of_plm.chunks_exact(v).map(log_softmax).collect();
+        let pema = adapted.log_probs(adapter, of_pema, &steps, &plm).await?;
         let mut examples = Examples::default();
         for (i, &pair) in pairs.iter().enumerate() {
-            let plm = log_softmax(&of_plm[i * v..][..v]);
             let progress = self.memory.progress(pair);
-            let sight = Sight { h: &h[i * d..][..d], z: &z[i * r..][..r], progress, pema: &pema[i], plm: &plm };
+            let sight = Sight { h: &h[i * d..][..d], z: &z[i * r..][..r], progress, pema: &pema[i], plm: &plm[i] };
             let (weight, group) = self.memory.weight_and_group(pair);
             examples.push(sight, y[i], weight, group);
         }

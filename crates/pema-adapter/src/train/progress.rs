@@ -11,7 +11,9 @@ use crate::gate::GateFit;
 pub enum Phase {
     /// Phase 1: `A` and `B_rct` learn to reconstruct `h`.
     Reconstruction,
-    /// Phase 2: a new `A` and `B_pd` learn to predict `y`.
+    /// Phase 1 of an adapter with contrast: all that phase 2 has learns to write what the PLM writes.
+    Imitation,
+    /// Phase 2: a new `A` and `B_pd` learn to predict `y`; those of imitation, if there was one.
     Prediction,
 }
 

@@ -80,6 +80,9 @@ pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, hea
     if config.copy && !memory.has_prompts() {
         return Err(TrainError::NothingToCopy);
     }
+    if config.contrast && !memory.has_runs() {
+        return Err(TrainError::NothingToImitate);
+    }
     let (pairs, needed) = (memory.valid().len(), gate::PAIRS_MIN);
     if config.gate && pairs < needed {
         return Err(TrainError::TooFewForAGate { pairs, needed });
@@ -87,7 +90,8 @@ pub(crate) fn check_fit<R: Rows>(config: &AdapterConfig, memory: &Memory<R>, hea
     if memory.d() != head.d() {
         return Err(TrainError::OtherModel { memory: memory.d(), head: head.d() });
     }
-    match memory.largest_token() {
+    let of_model = memory.own_words().filter(|_| config.contrast).max();
+    match memory.largest_token().max(of_model) {
         Some(TokenId(id)) if id as usize >= head.v() => Err(LossError::Target { target: TokenId(id), v: head.v() }.into()),
         _ => Ok(()),
     }

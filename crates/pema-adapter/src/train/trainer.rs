@@ -44,6 +44,8 @@ pub struct Trainer<R> {
     pub(crate) moments: Option<Moments>,
     /// The running phase's weights at its best validation.
     pub(crate) best: Option<Weights>,
+    /// Imitation's result, which phase 2 started from.
+    pub(crate) before: Option<Weights>,
     /// What phase 2 will start from, while phase 1 runs.
     pub(crate) next: Option<Weights>,
     /// The running phase's objective, which holds phase 1's result.
@@ -88,7 +90,7 @@ impl<R: Rows> Trainer<R> {
         }
         let (reconstruction, prediction) = start.upload(&config, d, &device);
         let encoder = Encoder::of(&config);
-        let kept = Kept::of(config.vocabulary, &memory, &head).await?;
+        let kept = Kept::of(&config, &memory, &head).await?;
         let kept_head = kept_head(kept.as_ref(), &head).await?;
         // Without L_rct in phase 2 nothing would use phase 1's result.
         let (phase, weights, next, objective) = if config.kappa > 0.0 {
@@ -97,7 +99,8 @@ impl<R: Rows> Trainer<R> {
         } else {
             let head = kept_head.clone();
             let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head };
-            (Phase::Prediction, prediction, None, objective)
+            let phase = if config.contrast { Phase::Imitation } else { Phase::Prediction };
+            (phase, prediction, None, objective)
         };
         let mut trainer = Self {
             config,
@@ -111,6 +114,7 @@ impl<R: Rows> Trainer<R> {
             weights,
             moments: None,
             best: None,
+            before: None,
             next,
             objective,
             history: Vec::new(),
@@ -180,6 +184,10 @@ impl<R: Rows> Trainer<R> {
     pub(super) fn end_phase(&mut self) {
         let learned = self.best.take().unwrap_or_else(|| self.weights.clone());
         match self.next.take() {
+            None if self.place.phase == Phase::Imitation => {
+                self.before = Some(learned.clone());
+                self.start_prediction(learned);
+            }
             Some(start) => {
                 self.objective = Objective::Prediction {
                     encoder: Encoder::of(&self.config),
@@ -187,10 +195,7 @@ impl<R: Rows> Trainer<R> {
                     b_rct: Some(learned.b),
                     head: self.kept_head.clone(),
                 };
-                self.weights = start;
-                self.moments = None;
-                self.place = Place::start_of(Phase::Prediction);
-                self.order = self.epoch_order();
+                self.start_prediction(start);
             }
             None => {
                 self.weights = learned;
@@ -199,6 +204,13 @@ impl<R: Rows> Trainer<R> {
                 self.place.done = !self.config.gate;
             }
         }
+    }
+
+    fn start_prediction(&mut self, start: Weights) {
+        self.weights = start;
+        self.moments = None;
+        self.place = Place::start_of(Phase::Prediction);
+        self.order = self.epoch_order();
     }
 
     /// Whether training is over.
@@ -216,17 +228,24 @@ impl<R: Rows> Trainer<R> {
         &self.history
     }
 
-    /// The adapter as it stands: phase 2's best weights so far. None in phase 1.
+    /// The adapter as it stands: phase 2's best weights so far. None before phase 2.
     pub fn adapter(&self) -> Option<Adapter> {
         let Objective::Prediction { b_rct, .. } = &self.objective else { return None };
+        if self.place.phase != Phase::Prediction {
+            return None;
+        }
         let weights = self.best.as_ref().unwrap_or(&self.weights).clone();
         let origin = AdapterOrigin { config: self.config.clone(), head: self.head.hash().clone(), model: self.model.clone() };
-        Some(Adapter { weights, b_rct: b_rct.clone(), kept: self.kept.clone(), gate: self.gate.clone(), origin })
+        let (before, b_rct) = (self.before.clone(), b_rct.clone());
+        Some(Adapter { weights, before, b_rct, kept: self.kept.clone(), gate: self.gate.clone(), origin })
     }
 
     /// The memory's rows at `indices`, with dropout at rate `p`; all count the same.
     pub(super) fn batch(&self, indices: &[usize], p: f64) -> Result<Batch, RowsError> {
         let (h, y) = self.memory.gather(indices)?;
+        let imitates = self.place.phase == Phase::Imitation;
+        let y = if imitates { indices.iter().map(|&row| self.memory.own(row).1).collect() } else { y };
+        let prefix = |row| if imitates { self.memory.own(row).0 } else { self.memory.prefix(row) };
         let shape = [y.len(), self.memory.d()];
         let dropped = (p > 0.0).then(|| {
             let mut dropped = h.clone();
@@ -239,14 +258,14 @@ impl<R: Rows> Trainer<R> {
             Some(values) => Matrix { shape, values }.upload(&self.device),
             None => h.clone(),
         };
-        let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| self.memory.prefix(indices[row]));
-        let predicts = self.place.phase == Phase::Prediction;
+        let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| prefix(indices[row]));
+        let predicts = self.place.phase != Phase::Reconstruction;
         let copy = (self.config.copy && predicts).then(|| {
-            let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), self.memory.prefix(row))).collect();
+            let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), prefix(row))).collect();
             CopyBatch::new(&self.head, &rows, &y)
         });
         let recall = (self.config.recall && predicts).then(|| {
-            let texts: Vec<_> = indices.iter().map(|&row| self.memory.prefix(row)).collect();
+            let texts: Vec<_> = indices.iter().map(|&row| prefix(row)).collect();
             RecallContext::new(&self.head, &texts)
         });
         let attends = self.config.attend && predicts;
@@ -285,14 +304,14 @@ impl<R: Rows> Trainer<R> {
     pub(super) fn batch_rows(&self) -> usize {
         match self.place.phase {
             Phase::Reconstruction => self.config.reconstruction_batch,
-            Phase::Prediction => self.config.prediction_batch,
+            Phase::Imitation | Phase::Prediction => self.config.prediction_batch,
         }
     }
 
     pub(super) fn max_epochs(&self) -> usize {
         match self.place.phase {
             Phase::Reconstruction => self.config.reconstruction_epochs,
-            Phase::Prediction => self.config.prediction_epochs,
+            Phase::Imitation | Phase::Prediction => self.config.prediction_epochs,
         }
     }
 
@@ -320,6 +339,7 @@ impl<R: Rows> Trainer<R> {
         match self.place.phase {
             Phase::Reconstruction => 1,
             Phase::Prediction => 2,
+            Phase::Imitation => 3,
         }
     }
 }

@@ -7,7 +7,8 @@ use super::{assert_close, noise, read, tensor_on};
 
 /// `m, k, n`: one entry and many, one tile and many, ends that fall on tiles and between them, and sums
 /// long enough to be cut up.
-const SHAPES: [[usize; 3]; 7] = [[1, 1, 1], [1, 576, 128], [3, 16, 5], [64, 64, 64], [33, 100, 65], [65, 1000, 7], [257, 31, 130]];
+const SHAPES: [[usize; 3]; 7] =
+    [[1, 1, 1], [1, 576, 128], [3, 16, 5], [64, 64, 64], [33, 100, 65], [65, 1000, 7], [257, 31, 130]];
 
 /// What an operand is a view of.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{Adapter, AdapterConfig, Distributions, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
 use pema_core::{
-    align::{Contexts, Pairing},
+    align::Contexts,
     head::HeadForm,
     id::ContentHash,
     memory::Shard,
@@ -115,7 +115,7 @@ impl<'a> Bench<'a> {
     }
 
     fn knn(&self, train_limit: u32) -> Result<Outcome> {
-        let memory = self.memory(false, Pairing::Position, train_limit)?;
+        let memory = self.memory(false, &AdapterConfig::default(), train_limit)?;
         let key = Cache::key(&("knn", memory.fingerprint(), self.model()))?;
         let (_, plm) = self.plm()?;
         let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
@@ -128,7 +128,7 @@ impl<'a> Bench<'a> {
     fn adapted(&self, own: &Map<String, Value>, discloses: bool, train_limit: u32) -> Result<Outcome> {
         let contexts = if discloses { Contexts::Steps } else { self.materials.folder.contexts()? };
         let config = config(self.materials.shared, own, contexts)?;
-        let memory = self.memory(discloses, config.pairing, train_limit)?;
+        let memory = self.memory(discloses, &config, train_limit)?;
         let key = Cache::key(&(&config, memory.fingerprint(), self.model(), discloses))?;
         let settings = serde_json::to_value(&config)?;
         let (adapter, costs) = self.trained(config, memory, &key)?;
@@ -137,8 +137,9 @@ impl<'a> Bench<'a> {
         Ok(Outcome { scored, adapter: Some(adapter), key, settings, costs })
     }
 
-    /// The external memory, or the one along the targets, to learn from the first training pairs.
-    fn memory(&self, discloses: bool, pairing: Pairing, train_limit: u32) -> Result<Memory<Arc<HostRows>>> {
+    /// The external memory, or the one along the targets, for an adapter of these settings to learn from the first
+    /// training pairs.
+    fn memory(&self, discloses: bool, config: &AdapterConfig, train_limit: u32) -> Result<Memory<Arc<HostRows>>> {
         let memory = if discloses {
             let shard = self.materials.along.context("contexts along the targets were not asked for")?;
             let mut builder =
@@ -146,7 +147,7 @@ impl<'a> Bench<'a> {
             builder.add(0, shard)?;
             builder.finish()?
         } else {
-            self.materials.folder.memory(self.materials.all, self.materials.validation_from, pairing, &self.head)?
+            self.materials.folder.memory(self.materials.all, self.materials.validation_from, config, &self.head)?
         };
         Ok(memory.learning_from(train_limit)?)
     }

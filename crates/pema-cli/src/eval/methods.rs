@@ -43,7 +43,7 @@ pub enum Way {
 pub const PEMA: &str = "pema";
 
 /// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
-const ADAPTERS: [(&str, &str, &str); 8] = [
+const ADAPTERS: [(&str, &str, &str); 9] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
     ("window", "PEMA + last tokens", r#"{"kappa": 0, "prefix": 3, "activation": "silu"}"#),
@@ -53,6 +53,11 @@ const ADAPTERS: [(&str, &str, &str); 8] = [
         "short",
         "PEMA + local context, vocabulary met",
         r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+    ),
+    (
+        "contrast",
+        "PEMA + local context, vocabulary met, contrast",
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "contrast": true}"#,
     ),
     (
         "gated",
@@ -137,6 +142,9 @@ impl Method {
         let why = match () {
             () if lacks("attend", Contexts::PromptAll) => {
                 "it attends over all the prompt's tokens: extract a memory with --contexts prompt-all"
+            }
+            () if lacks("contrast", Contexts::Steps) => {
+                "contrast imitates what follows contexts of steps: extract a memory of these"
             }
             () if lacks("gate", Contexts::Steps) => "a gate learns from contexts of steps: extract a memory of these",
             () => return None,
@@ -228,15 +236,15 @@ mod tests {
         let (of_steps, why) = misfits(Contexts::Steps);
         assert_eq!(of_steps, ["attend", "mine"]);
         assert!(why.iter().all(|why| why.contains("--contexts prompt-all")), "{why:?}");
-        assert_eq!(misfits(Contexts::Prompt).0, ["gated", "attend", "mine"]);
-        assert_eq!(misfits(Contexts::PromptAll).0, ["gated"]);
+        assert_eq!(misfits(Contexts::Prompt).0, ["contrast", "gated", "attend", "mine"]);
+        assert_eq!(misfits(Contexts::PromptAll).0, ["contrast", "gated"]);
     }
 
     #[test]
     fn targets_are_disclosed_by_name_only() {
         assert_eq!(
             names(&Method::chosen(&[], &[]).unwrap()),
-            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "gated", "attend"]
+            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "contrast", "gated", "attend"]
         );
         assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
         assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());

@@ -79,7 +79,7 @@ pub struct Args {
     #[arg(long, default_value_t = u32::MAX, hide_default_value = true)]
     train_limit: u32,
     /// The methods, in the report's order: plm, knn, pema, pema-kappa-0, window, copy, context, short,
-    /// gated (left out unless the memory has contexts of steps), attend (unless it has prompt-all), disclosed
+    /// contrast and gated (left out unless the memory has contexts of steps), attend (unless it has prompt-all), disclosed
     /// [default: all but the last].
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,

@@ -67,7 +67,7 @@ pub struct Writing<'a> {
 }
 
 /// Weights that are compared by their texts.
-const TEXT_LAMBDAS: [f32; 5] = [0.1, 0.2, 0.3, 0.5, 0.7];
+const TEXT_LAMBDAS: [f32; 6] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.7];
 
 /// What a method gives with each form of its mixture.
 pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, writing: &Writing<'_>) -> Result<Vec<Candidate>> {

@@ -192,6 +192,9 @@ pub struct TrainSettings {
     /// Whether the adapter attends over all the prompt's tokens, which needs contexts of these; false is
     /// the paper's method.
     pub attend: bool,
+    /// Whether the adapter first learns the model's own words, and counts as far as the targets then change it,
+    /// which needs contexts of every step; false is the paper's method.
+    pub contrast: bool,
     /// Whether the softmax is over the tokens that the memory meets alone; false is the paper's method.
     pub short_vocabulary: bool,
     /// Which contexts target tokens are learned from; position is the paper's method.

@@ -169,6 +169,8 @@ pub struct MemorySummary {
 pub enum Phase {
     /// Phase 1.
     Reconstruction,
+    /// Phase 1 of an adapter with contrast.
+    Imitation,
     /// Phase 2.
     Joint,
 }
