@@ -30,7 +30,7 @@ const round = (x) => Number(x.toPrecision(3));
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 const words = ({ n, d, v, r }) => `n ${n}, d ${d}, v ${v}, r ${r}`;
 
-/** The small products, which are left to Burn: what they take of a step. */
+/** What a step has beside the head: thin products and the optimiser. */
 const addSmall = (where, ours, theirs) => add({ name: `products with A and B, and Adam: ${where}`, unit: 's', ours, theirs, peer: 'a step’s losses and gradients' });
 
 /** Steps of each kind in turn, so that what else the machine does falls on all alike. */

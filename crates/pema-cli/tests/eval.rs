@@ -144,7 +144,7 @@ fn every_method_is_measured_on_one_memory() {
     }
     assert_eq!(rows.last().unwrap()["settings"]["prefix"], 4);
     let cells = rows.iter().map(|row| row["grid"].as_array().unwrap().len());
-    assert_eq!(cells.filter(|cells| *cells > 0).collect::<Vec<_>>(), [&[33][..], &[44; 6], &[55], &[44; 2]].concat());
+    assert_eq!(cells.filter(|cells| *cells > 0).collect::<Vec<_>>(), [&[33][..], &[44; 7], &[55], &[44; 2]].concat());
     let html = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(html.contains("<svg") && !html.contains("http://www.") && html.contains("class=\"discloses\""));
     assert!(rows.iter().all(|row| html.contains(&format!("id=\"{}\"", row["id"].as_str().unwrap()))));

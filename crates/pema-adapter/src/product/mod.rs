@@ -1,7 +1,7 @@
 //! Products of matrices: by Pema's own kernel where WGSL runs, by Burn's elsewhere.
 //!
 //! What a step multiplies beside the head is thin: `[n, d]` by `[d, r]`, `[n, r]` by `[r, d]`, and their
-//! gradients. Burn's kernels are made for large products; see `docs/speed.md` for both on the same ones.
+//! gradients. Burn's kernels are made for large products, and copy what is transposed.
 
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 mod cube;
