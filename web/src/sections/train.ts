@@ -11,7 +11,7 @@ export function mountTrain(root: HTMLElement, app: App): void {
     id: 'train',
     number: 4,
     title: 'Train',
-    lead: 'Two phases, on this machine: the adapter first learns to rebuild what the model thought, then to predict your targets from it.',
+    lead: 'Two phases, on this machine: the adapter first learns how the model thinks or writes, then to predict your targets.',
     task: 'train',
     locked: (state) => {
       if (state.memory) return undefined;
