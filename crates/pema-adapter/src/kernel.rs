@@ -13,6 +13,15 @@ use burn_cubecl::{
     },
 };
 
+/// Rows and columns of the tile that a workgroup of `shaders/tile.wgsl` computes.
+pub(crate) const TILE: usize = 64;
+
+/// Terms of its sums that it reads at a time.
+pub(crate) const TILE_DEPTH: usize = 16;
+
+/// Workgroups that keep a large GPU busy.
+pub(crate) const WORKGROUPS_WANTED: usize = 512;
+
 /// The device, if it runs WGSL.
 pub(crate) fn device(device: &Device) -> Option<CubeDevice> {
     match device.as_dispatch() {

@@ -20,22 +20,16 @@ use super::{
     launcher::Launcher,
     shader::{Constants, Shader},
 };
-use crate::{kernel, tensor_file::FileError};
-
-/// Rows and columns of the tile that a workgroup computes.
-const TILE: usize = 64;
-
-/// `d` is read 16 entries at a time.
-const D_STEP: usize = 16;
+use crate::{
+    kernel::{self, TILE, TILE_DEPTH, WORKGROUPS_WANTED},
+    tensor_file::FileError,
+};
 
 /// Bytes of the logits that the loss holds at a time.
 const LOGITS_BYTES_MAX: usize = 16 << 20;
 
 /// Vocabulary rows whose logits the loss holds at a time.
 const CHUNK_ROWS_MAX: usize = 8192;
-
-/// Workgroups that keep a large GPU busy.
-const WORKGROUPS_WANTED: usize = 512;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PackedHead {
@@ -57,7 +51,7 @@ struct Block {
 impl PackedHead {
     /// The device, if the kernels run on it for this `d`.
     pub(super) fn device(device: &Device, d: usize) -> Option<CubeDevice> {
-        kernel::device(device).filter(|_| d.is_multiple_of(D_STEP))
+        kernel::device(device).filter(|_| d.is_multiple_of(TILE_DEPTH))
     }
 
     /// `read` gives rows, all in one form. The device is one that [`Self::device`] gave.
@@ -142,7 +136,7 @@ impl PackedHead {
                 );
                 launcher.run(Shader::Online, [n, 1, 1], &[tiles, fresh], &[&peaks, &state]);
                 if wants_gradient {
-                    let part = width.div_ceil(plan.splits).next_multiple_of(D_STEP);
+                    let part = width.div_ceil(plan.splits).next_multiple_of(TILE_DEPTH);
                     launcher.run(
                         Shader::Pull,
                         [d.div_ceil(TILE), n.div_ceil(TILE), plan.splits],

@@ -16,19 +16,10 @@ use burn_cubecl::{
 };
 
 use super::shader::Shader;
-use crate::kernel::{Source, launch};
-
-/// Rows and columns of the tile that a workgroup computes.
-const TILE: usize = 64;
-
-/// `k` is read so many entries at a time.
-const K_STEP: usize = 16;
+use crate::kernel::{Source, TILE, TILE_DEPTH, WORKGROUPS_WANTED, launch};
 
 /// Least of `k` that is worth a part of its own.
 const PART_MIN: usize = 64;
-
-/// Workgroups that keep a large GPU busy.
-const WORKGROUPS_WANTED: usize = 512;
 
 impl Source for Shader {
     type Key = Self;
@@ -105,7 +96,7 @@ fn multiply(a: &Matrix, b: &Matrix, device: &CubeDevice) -> CubeTensor {
     let result = empty_device_contiguous_dtype(client.clone(), device.clone(), Shape::from([m, n]), DType::F32);
     let [columns, rows] = [n.div_ceil(TILE), m.div_ceil(TILE)];
     let wanted = (WORKGROUPS_WANTED / (columns * rows)).clamp(1, k.div_ceil(PART_MIN));
-    let part = k.div_ceil(wanted).next_multiple_of(K_STEP);
+    let part = k.div_ceil(wanted).next_multiple_of(TILE_DEPTH);
     let splits = k.div_ceil(part);
     let parts = if splits > 1 { client.empty(splits * m * n * size_of::<f32>()) } else { result.handle.clone() };
     launch(

@@ -107,18 +107,21 @@ fn assert_one_of(expected: &[Picked], ours: Picked, what: &str) {
 /// alone, with and without copying, and with tokens ruled out that are likely.
 pub async fn assert_same_choices(device: &Device) {
     for v in VOCABULARIES {
-        let file = head_file(&halves(v * D, 1.0, 99).iter().map(|x| x.to_f32()).collect::<Vec<_>>(), v, D);
-        let on = |device: &Device| Head::from_safetensors(&file, 1.0, Some(9.0), device).unwrap();
         for looks_back in [false, true] {
-            let adapter = adapter_file(&on(&Device::flex()), looks_back).await;
+            let adapter = adapter_file(&lm_head(v, &Device::flex()), looks_back).await;
             let flex = Device::flex();
-            let [ours, plain] = [device, &flex].map(|device| mixer(on(device), &adapter, device));
+            let [ours, plain] = [device, &flex].map(|device| mixer(lm_head(v, device), &adapter, device));
             assert_same_mixtures(&ours, &plain, v).await;
             if looks_back {
                 assert_same_alone(&ours, &plain, v).await;
             }
         }
     }
+}
+
+fn lm_head(v: usize, device: &Device) -> Head {
+    let values: Vec<f32> = halves(v * D, 1.0, 99).iter().map(|x| x.to_f32()).collect();
+    Head::from_safetensors(&head_file(&values, v, D), 1.0, Some(9.0), device).unwrap()
 }
 
 fn mixer(head: Head, adapter: &[u8], device: &Device) -> Mixer {
@@ -136,10 +139,8 @@ impl Writer {
     /// With all that there is to look back at.
     pub async fn new(device: &Device) -> Self {
         let v = VOCABULARIES[1];
-        let file = head_file(&halves(v * D, 1.0, 99).iter().map(|x| x.to_f32()).collect::<Vec<_>>(), v, D);
-        let head = |device: &Device| Head::from_safetensors(&file, 1.0, Some(9.0), device).unwrap();
-        let adapter = adapter_file(&head(&Device::flex()), true).await;
-        Self { mixer: mixer(head(device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
+        let adapter = adapter_file(&lm_head(v, &Device::flex()), true).await;
+        Self { mixer: mixer(lm_head(v, device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
     }
 
     /// One token of a mixture, drawn with every setting.
