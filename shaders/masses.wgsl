@@ -1,5 +1,5 @@
 // The maximum and the sum of exponentials of every tile of the logits, for choosing a token: a
-// workgroup a tile and row. The adapter's row counts in its vocabulary alone.
+// workgroup a tile and row. The adapter's rows count in its vocabulary alone.
 
 struct Shape {
   v: u32,
@@ -10,8 +10,6 @@ struct Shape {
 @group(0) @binding(1) var<storage, read_write> logits: array<f32>;      // [n, v]
 @group(0) @binding(2) var<storage, read_write> peaks: array<vec2<f32>>; // [n, tiles]: max, sum exp(l - max)
 @group(0) @binding(3) var<storage, read> shape: Shape;
-
-var<workgroup> parts: array<vec2<f32>, 256>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -26,15 +24,8 @@ fn main(
       part = joined(part, vec2(logits[tile.y * shape.v + id], 1.0));
     }
   }
-  parts[lane] = part;
-  workgroupBarrier();
-  for (var step = 128u; step > 0; step /= 2) {
-    if lane < step {
-      parts[lane] = joined(parts[lane], parts[lane + step]);
-    }
-    workgroupBarrier();
-  }
+  part = joined_over_lanes(lane, part);
   if lane == 0 {
-    peaks[tile.y * tiles.x + tile.x] = parts[0];
+    peaks[tile.y * tiles.x + tile.x] = part;
   }
 }

@@ -12,7 +12,7 @@ struct Order {
   greedy: u32,      // 1: the likeliest token, whatever the draw
   top_k: u32,
   has_plm: u32,     // 1: the first row of the logits is the PLM's
-  has_pema: u32,    // 1: the last row is the adapter's
+  sides: u32,       // rows that follow, of the adapter: with contrast two, after the targets and before
   ruled_out: u32,   // tokens that are not to be chosen
   vocabulary: u32,  // tokens of the adapter's vocabulary; 0: all
   copied: u32,      // different tokens of the prompt, if the adapter copies

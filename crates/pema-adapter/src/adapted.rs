@@ -29,7 +29,7 @@ pub(crate) struct Side {
     /// What the head is to read, `[n, d]`.
     h_pd: Tensor<2>,
     /// `log g` and `log a`, `[n, 1 + p]` for the longest prompt's `p`, if the adapter copies.
-    pub(crate) copying: Option<Tensor<2>>,
+    copying: Option<Tensor<2>>,
 }
 
 impl Adapted {
@@ -59,6 +59,16 @@ impl Adapted {
     /// What the head is to read: one `[n, d]` after the other.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Tensor<2>> {
         [&self.after].into_iter().chain(&self.before).map(|side| side.h_pd.clone())
+    }
+
+    /// `log g` and `log a` of each side, in the order of [`Self::rows`], if the adapter copies.
+    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+    pub(crate) fn copying(self) -> Option<Tensor<2>> {
+        let after = self.after.copying?;
+        Some(match self.before.and_then(|before| before.copying) {
+            None => after,
+            Some(before) => Tensor::cat(vec![after, before], 0),
+        })
     }
 
     /// The adapter's log-probabilities `[v]` of each step, from the head's logits of [`Self::rows`] and

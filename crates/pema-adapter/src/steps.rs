@@ -139,7 +139,8 @@ impl<'a> Steps<'a> {
             let adapter = self.pema.as_ref().map(|half| half.adapter);
             let copies = adapter.is_some_and(|adapter| adapter.weights.extras.contains_key(&Extra::Copy));
             let placed = head.place(&Order {
-                has: [self.plm.is_some(), adapter.is_some()],
+                has_plm: self.plm.is_some(),
+                sides: adapter.map_or(0, |adapter| 1 + usize::from(adapter.before.is_some())),
                 mix,
                 choice,
                 ruled_out,
@@ -147,7 +148,7 @@ impl<'a> Steps<'a> {
                 copies: if copies { self.prompt } else { &[] },
             });
             let (rows, adapted) = self.rows();
-            return head.pick(placed, rows, adapted.and_then(|adapted| adapted.after.copying)).await;
+            return head.pick(placed, rows, adapted.and_then(Adapted::copying)).await;
         }
         let next = self.distributions().await?.swap_remove(0);
         let mut allowed = next.mixture.clone();
@@ -158,13 +159,13 @@ impl<'a> Steps<'a> {
         Ok(Picked { token, p_pema, p_plm, p_mixture, entropy: next.entropy(), lambda: next.lambda })
     }
 
-    /// The mixture of the only step, where it is known before the distributions are, and of two of them.
+    /// The mixture of the only step, where it is known before the distributions are.
     #[cfg(any(feature = "webgpu", feature = "wgpu"))]
     fn given(&self) -> Option<Mix> {
         match (self.weighings[0], &self.pema) {
-            (Weighing::Given(mix), Some(half)) if half.adapter.before.is_none() => Some(mix),
             (_, None) => Some(Mix::PLM),
-            (_, Some(_)) => None,
+            (Weighing::Given(mix), Some(_)) => Some(mix),
+            (Weighing::Learned { .. }, Some(_)) => None,
         }
     }
 }

@@ -47,15 +47,19 @@ fn memory(contexts: Contexts, validation: u32) -> Memory<Arc<HostRows>> {
         hidden_size: D,
         prompt: (0..rows).map(|row| row / of_one).collect(),
         step: (0..rows).map(|row| row % of_one).collect(),
-        token: vec![EOS; rows as usize],
+        token: (0..rows).map(|row| TokenId(20 - row % 20)).collect(),
     };
-    let mut builder = MemoryBuilder::new(&pairs, contexts, D, PAIRS - validation);
+    let mut builder = MemoryBuilder::new(&pairs, contexts, D, PAIRS - validation).keep_runs();
     builder.add(0, &shard).unwrap();
     builder.finish().unwrap()
 }
 
 fn config(contexts: Contexts) -> AdapterConfig {
     AdapterConfig { gate: true, kappa: 0.0, lr: 1e-2, prefix: 1, contexts, ..small_config() }
+}
+
+fn with_contrast() -> AdapterConfig {
+    AdapterConfig { contrast: true, copy: true, ..config(Contexts::Steps) }
 }
 
 fn trainer(config: AdapterConfig, memory: Memory<Arc<HostRows>>) -> Trainer<Arc<HostRows>> {
@@ -81,7 +85,7 @@ fn mixer(config: AdapterConfig) -> Mixer {
 #[test]
 fn a_gate_follows_phase_two_and_says_what_it_gives() {
     let all = AdapterConfig { copy: true, recall: true, vocabulary: Vocabulary::Met { top_k: 2 }, ..config(Contexts::Steps) };
-    for config in [config(Contexts::Steps), all] {
+    for config in [config(Contexts::Steps), all, with_contrast()] {
         let plain = AdapterConfig { gate: false, ..config.clone() };
         let (mut gated, mut plain) = (trainer(config, memory(Contexts::Steps, 20)), trainer(plain, memory(Contexts::Steps, 20)));
         let progress = train(&mut gated);
@@ -125,21 +129,23 @@ fn an_adapter_with_a_gate_survives_export_and_import() {
 
 #[test]
 fn training_resumes_bit_for_bit_in_the_gates_turn_too() {
-    let mut straight = trainer(config(Contexts::Steps), memory(Contexts::Steps, 20));
-    let checkpoint = |trainer: &Trainer<_>| block_on(trainer.checkpoint()).unwrap();
-    let mut stops = vec![checkpoint(&straight)];
-    while !straight.is_done() {
-        block_on(straight.step()).unwrap();
-        stops.push(checkpoint(&straight));
-    }
-    let end = file(&straight);
-    for stop in stops.iter().rev().take(8) {
-        let (memory, head) = (memory(Contexts::Steps, 20), head(V, D, 1.0, None));
-        let bytes = Checkpoint::from_bytes(stop.as_bytes().to_vec());
-        let mut resumed = block_on(Trainer::resume(&bytes, memory, head, Device::flex())).unwrap();
-        assert!(checkpoint(&resumed) == *stop);
-        train(&mut resumed);
-        assert!(file(&resumed) == end && Some(&checkpoint(&resumed)) == stops.last());
+    for config in [config(Contexts::Steps), with_contrast()] {
+        let mut straight = trainer(config, memory(Contexts::Steps, 20));
+        let checkpoint = |trainer: &Trainer<_>| block_on(trainer.checkpoint()).unwrap();
+        let mut stops = vec![checkpoint(&straight)];
+        while !straight.is_done() {
+            block_on(straight.step()).unwrap();
+            stops.push(checkpoint(&straight));
+        }
+        let end = file(&straight);
+        for stop in stops.iter().rev().take(8) {
+            let (memory, head) = (memory(Contexts::Steps, 20), head(V, D, 1.0, None));
+            let bytes = Checkpoint::from_bytes(stop.as_bytes().to_vec());
+            let mut resumed = block_on(Trainer::resume(&bytes, memory, head, Device::flex())).unwrap();
+            assert!(checkpoint(&resumed) == *stop);
+            train(&mut resumed);
+            assert!(file(&resumed) == end && Some(&checkpoint(&resumed)) == stops.last());
+        }
     }
 }
 
@@ -251,17 +257,28 @@ fn write(owner: &mut Owner, mixer: &Mixer, consult: Consult, lambda_max: f32) ->
     written.map(|()| all)
 }
 
-#[test]
-fn each_token_is_written_with_its_own_weight_and_says_it() {
-    let mixer = mixer(config(Contexts::Steps));
-    let written = write(&mut Owner::default(), &mixer, Consult::Always, 1.0).unwrap();
+/// Writes a text whose mixtures are of the weights that it says.
+fn written_as_weighed(mixer: &Mixer) -> Vec<Chosen> {
+    let written = write(&mut Owner::default(), mixer, Consult::Always, 1.0).unwrap();
     assert_eq!(written.len(), 6);
-    let lambdas: Vec<f32> = written.iter().map(|chosen| chosen.lambda).collect();
-    assert!(lambdas.iter().any(|&lambda| lambda != lambdas[0]), "{lambdas:?}");
-    for Chosen { lambda, p_pema, p_plm, p_mixture, .. } in written {
+    for Chosen { lambda, p_pema, p_plm, p_mixture, .. } in &written {
         let mixed = lambda * p_pema + (1.0 - lambda) * p_plm.unwrap();
         assert!((mixed - p_mixture).abs() < 1e-5, "{mixed} instead of {p_mixture}");
     }
+    written
+}
+
+#[test]
+fn each_token_is_written_with_its_own_weight_and_says_it() {
+    let mixer = mixer(config(Contexts::Steps));
+    let lambdas: Vec<f32> = written_as_weighed(&mixer).iter().map(|chosen| chosen.lambda).collect();
+    assert!(lambdas.iter().any(|&lambda| lambda != lambdas[0]), "{lambdas:?}");
     let alone = write(&mut Owner::default(), &mixer, Consult::Always, 0.0).unwrap();
     assert!(alone.iter().all(|chosen| chosen.lambda == 0.0 && chosen.p_plm == Some(chosen.p_mixture)));
+}
+
+#[test]
+fn a_gate_weighs_an_adapter_with_contrast() {
+    let written = written_as_weighed(&mixer(with_contrast()));
+    assert!(written.iter().all(|chosen| chosen.lambda > 0.0 && chosen.p_pema > 0.0));
 }

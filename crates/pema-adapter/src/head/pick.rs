@@ -28,8 +28,10 @@ const LOWEST: f32 = -1e30;
 
 /// What a step's token is to be.
 pub(crate) struct Order<'a> {
-    /// Whether the PLM has a row, and whether the adapter has one.
-    pub(crate) has: [bool; 2],
+    /// Whether the PLM has a row.
+    pub(crate) has_plm: bool,
+    /// Rows of the adapter: with contrast, which needs the PLM's, two.
+    pub(crate) sides: usize,
     /// Where one is alone, all of that one.
     pub(crate) mix: Mix,
     pub(crate) choice: Choice,
@@ -45,6 +47,7 @@ pub(crate) struct Order<'a> {
 pub(crate) struct Placed {
     order: Handle,
     has_plm: bool,
+    has_contrast: bool,
     lambda: f32,
     /// Turns of the threshold's search that it needs.
     turns: Range<usize>,
@@ -61,19 +64,20 @@ impl PackedHead {
             }
         };
         let numbers = self.launcher(1, false).client.create_from_slice(bytemuck::cast_slice(&order.numbers()));
-        Placed { order: numbers, has_plm: order.has[0], lambda: order.mix.lambda, turns }
+        Placed { order: numbers, has_plm: order.has_plm, has_contrast: order.sides == 2, lambda: order.mix.lambda, turns }
     }
 
     /// The token for the rows `[n, d]` of the PLM and the adapter, and with `log g` and `log a` of what
-    /// the adapter copies.
+    /// each of the adapter's copies, `[sides, 1 + p]`.
     pub(crate) async fn pick(&self, placed: Placed, rows: Tensor<2>, copying: Option<Tensor<2>>) -> Result<Picked, ReadError> {
-        let Placed { order, has_plm, lambda, turns } = placed;
+        let Placed { order, has_plm, has_contrast, lambda, turns } = placed;
         let ([n, _], v) = (rows.dims(), self.v());
         let launcher = self.launcher(n, false);
         let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
         let span = v.div_ceil(LANES).next_multiple_of(LANES);
         let tiles = v.div_ceil(span);
         let logits = float_primitive(self.logits(rows)).handle;
+        let width = copying.as_ref().map_or(0, |copying| copying.dims()[1]);
         let log_weights = copying.map_or_else(|| floats(4), |log_weights| float_primitive(log_weights).handle);
         let (peaks, state, totals) = (floats(3 * tiles * 2), floats(n * 4), floats(3 * 4));
         let (mixed, kept) = (floats(v), floats(v + tiles));
@@ -81,6 +85,11 @@ impl PackedHead {
 
         launcher.run(Shader::Masses, [tiles, n, 1], &[v, span], &[&order, &logits, &peaks]);
         launcher.run(Shader::Online, [n, 1, 1], &[tiles, 1], &[&peaks, &state]);
+        if has_contrast {
+            let shape = [v, span, width];
+            launcher.run(Shader::Contrast, [tiles, 1, 1], &shape, &[&order, &logits, &state, &log_weights, &peaks]);
+            launcher.run(Shader::Online, [2, 1, 1], &[tiles, 1], &[&peaks, &state]);
+        }
         launcher.run(Shader::Mix, [tiles, 1, 1], &[v, span], &[&order, &logits, &state, &log_weights, &mixed, &peaks, &bins]);
         launcher.run(Shader::Online, [3, 1, 1], &[tiles, 1], &[&peaks, &totals]);
         for turn in turns.clone() {
@@ -123,7 +132,7 @@ impl Order<'_> {
         let [of_pema, of_plm] = log_shares;
         let mut numbers: Vec<u32> = [of_pema, of_plm, power as f32, temperature, top_p, u].map(f32::to_bits).into();
         numbers.extend([u32::from(self.choice == Choice::Greedy), top_k as u32]);
-        numbers.extend(self.has.map(u32::from));
+        numbers.extend([u32::from(self.has_plm), self.sides as u32]);
         numbers.extend([self.ruled_out.len(), self.vocabulary.len(), places.len()].map(|count| count as u32));
         numbers.extend(self.ruled_out.iter().chain(self.vocabulary).chain(places.keys()).map(|token| token.0));
         let ends = places.values().scan(0, |end, places| {

@@ -1,6 +1,7 @@
 //! The text of the head's kernels, from the files in `shaders/`.
 
 use pema_core::head::HeadForm;
+use pema_core::schedule::SMOOTHING;
 
 /// A kernel, by its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +13,7 @@ pub(super) enum Shader {
     Finish,
     Rows,
     Masses,
+    Contrast,
     Mix,
     Narrow,
     Keep,
@@ -35,6 +37,8 @@ const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
 const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
 const ORDER: &str = include_str!("../../../../shaders/order.wgsl");
 const LISTS: &str = include_str!("../../../../shaders/lists.wgsl");
+const JOIN: &str = include_str!("../../../../shaders/join.wgsl");
+const SIDE: &str = include_str!("../../../../shaders/side.wgsl");
 const MIXTURE: &str = include_str!("../../../../shaders/mixture.wgsl");
 const SCAN: &str = include_str!("../../../../shaders/scan.wgsl");
 const THRESHOLD: &str = include_str!("../../../../shaders/threshold.wgsl");
@@ -48,6 +52,7 @@ impl Shader {
             "const D = {d}u;\n\
              const SCALE: f32 = {scale:?};\n\
              const CAP: f32 = {softcap:?};\n\
+             const SMOOTHING: f32 = {SMOOTHING:?};\n\
              const WANTS_GRADIENT = {wants_gradient};\n\
              const HIGH_ROWS = {high_rows};\n"
         );
@@ -62,11 +67,12 @@ impl Shader {
             Self::Pull => &[TILE, weights, include_str!("../../../../shaders/pull.wgsl")],
             Self::Finish => &[weights, include_str!("../../../../shaders/finish.wgsl")],
             Self::Rows => &[weights, include_str!("../../../../shaders/rows.wgsl")],
-            Self::Masses => &[ORDER, LISTS, include_str!("../../../../shaders/masses.wgsl")],
-            Self::Mix => &[ORDER, LISTS, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
+            Self::Masses => &[ORDER, LISTS, JOIN, include_str!("../../../../shaders/masses.wgsl")],
+            Self::Contrast => &[ORDER, LISTS, SIDE, JOIN, include_str!("../../../../shaders/contrast.wgsl")],
+            Self::Mix => &[ORDER, LISTS, SIDE, MIXTURE, include_str!("../../../../shaders/mix.wgsl")],
             Self::Narrow => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/narrow.wgsl")],
             Self::Keep => &[ORDER, SCAN, THRESHOLD, include_str!("../../../../shaders/keep.wgsl")],
-            Self::Pick => &[ORDER, SCAN, LISTS, MIXTURE, include_str!("../../../../shaders/pick.wgsl")],
+            Self::Pick => &[ORDER, SCAN, LISTS, SIDE, MIXTURE, include_str!("../../../../shaders/pick.wgsl")],
         };
         [&constants, COMMON].into_iter().chain(parts.iter().copied()).collect()
     }
@@ -80,7 +86,7 @@ mod tests {
     #[test]
     fn naga_accepts_every_shader() {
         let training = [Shader::Logits, Shader::LogitsOfFew, Shader::Online, Shader::Pull, Shader::Finish, Shader::Rows];
-        let choosing = [Shader::Masses, Shader::Mix, Shader::Narrow, Shader::Keep, Shader::Pick];
+        let choosing = [Shader::Masses, Shader::Contrast, Shader::Mix, Shader::Narrow, Shader::Keep, Shader::Pick];
         for shader in training.into_iter().chain(choosing) {
             for form in [HeadForm::F16, HeadForm::Int8] {
                 for softcap in [None, Some(30.0)] {

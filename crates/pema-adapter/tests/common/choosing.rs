@@ -10,8 +10,19 @@ use pema_core::wire::PromptSpec;
 
 use super::*;
 
-/// One tile and several.
-const VOCABULARIES: [usize; 2] = [31, 1000];
+/// Vocabularies of one tile and of several.
+const SHORT: usize = 31;
+const LONG: usize = 1000;
+
+/// What has contrast takes the kernels of the others and one more: one vocabulary each will do.
+const CASES: [(usize, Kind); 6] = [
+    (SHORT, Kind::Paper),
+    (LONG, Kind::Paper),
+    (SHORT, Kind::LooksBack),
+    (LONG, Kind::LooksBack),
+    (SHORT, Kind::Contrast),
+    (LONG, Kind::ContrastLooksBack),
+];
 
 const D: usize = 16;
 
@@ -41,17 +52,40 @@ fn prompt(v: usize) -> [TokenId; PROMPT] {
     tokens([3, 7, v - 1, 3, 0, 7, 3])
 }
 
-/// An adapter's file: with contexts of steps alone, or with all that there is to look back at
-/// and a small vocabulary.
-async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
-    let (pairs, steps) = (8, 5);
-    let contexts = if looks_back { Contexts::PromptAll } else { Contexts::Steps };
-    let rows_each = if looks_back { PROMPT as u32 } else { steps };
-    let mut config = AdapterConfig { contexts, ..small_config() };
-    if looks_back {
+/// What an adapter has beside what the paper's has.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Nothing: it sees contexts of steps alone.
+    Paper,
+    /// All that there is to look back at, in contexts of the prompt, and a small vocabulary.
+    LooksBack,
+    /// Contrast alone.
+    Contrast,
+    /// With all that there is to look back at in contexts of steps, and a small vocabulary.
+    ContrastLooksBack,
+}
+
+impl Kind {
+    fn config(self) -> AdapterConfig {
+        let paper = small_config();
         let vocabulary = Vocabulary::Met { top_k: 3 };
-        config = AdapterConfig { prefix: 2, recall: true, copy: true, attend: true, vocabulary, ..config };
+        let looks_back = AdapterConfig { prefix: 2, recall: true, copy: true, vocabulary, ..paper.clone() };
+        // Targets must move it, or it leaves the PLM as it is.
+        let contrast = |config| AdapterConfig { contrast: true, kappa: 0.0, lr: 3e-2, ..config };
+        match self {
+            Self::Paper => paper,
+            Self::LooksBack => AdapterConfig { contexts: Contexts::PromptAll, attend: true, ..looks_back },
+            Self::Contrast => contrast(paper),
+            Self::ContrastLooksBack => contrast(looks_back),
+        }
     }
+}
+
+/// An adapter's file.
+async fn adapter_file(head: &Head, kind: Kind) -> Vec<u8> {
+    let (pairs, steps, config) = (8, 5, kind.config());
+    let (contexts, keeps_runs) = (config.contexts, config.needs_runs());
+    let rows_each = if contexts == Contexts::PromptAll { PROMPT as u32 } else { steps };
     let word = |pair: u32, i: u32| TokenId(1 + (pair * 7 + i * 13) % (head.v() as u32 - 1));
     let target = |pair| (1..steps).map(|i| word(pair, i)).chain([TokenId(0)]).collect();
     let prepared = Prepared {
@@ -65,9 +99,10 @@ async fn adapter_file(head: &Head, looks_back: bool) -> Vec<u8> {
         hidden_size: D,
         prompt: (0..rows).map(|i| i / rows_each).collect(),
         step: (0..rows).map(|i| i % rows_each).collect(),
-        token: vec![TokenId(0); rows as usize],
+        token: (0..rows).map(|i| word(i / rows_each + 3, i % rows_each)).collect(),
     };
-    let mut memory = MemoryBuilder::new(&prepared, contexts, D, pairs - 2);
+    let memory = MemoryBuilder::new(&prepared, contexts, D, pairs - 2);
+    let mut memory = if keeps_runs { memory.keep_runs() } else { memory };
     memory.add(0, &shard).unwrap();
     let mut trainer = Trainer::new(config, memory.finish().unwrap(), head.clone(), model(), Device::flex()).await.unwrap();
     while !trainer.is_done() {
@@ -104,17 +139,15 @@ fn assert_one_of(expected: &[Picked], ours: Picked, what: &str) {
 }
 
 /// Tokens and their probabilities are the CPU's: of several mixtures and of the adapter
-/// alone, with and without copying, and with tokens ruled out that are likely.
+/// alone, with and without copying and contrast, and with tokens ruled out that are likely.
 pub async fn assert_same_choices(device: &Device) {
-    for v in VOCABULARIES {
-        for looks_back in [false, true] {
-            let adapter = adapter_file(&lm_head(v, &Device::flex()), looks_back).await;
-            let flex = Device::flex();
-            let [ours, plain] = [device, &flex].map(|device| mixer(lm_head(v, device), &adapter, device));
-            assert_same_mixtures(&ours, &plain, v).await;
-            if looks_back {
-                assert_same_alone(&ours, &plain, v).await;
-            }
+    for (v, kind) in CASES {
+        let adapter = adapter_file(&lm_head(v, &Device::flex()), kind).await;
+        let flex = Device::flex();
+        let [ours, plain] = [device, &flex].map(|device| mixer(lm_head(v, device), &adapter, device));
+        assert_same_mixtures(&ours, &plain, v, kind).await;
+        if plain.private().is_ok() {
+            assert_same_alone(&ours, &plain, v).await;
         }
     }
 }
@@ -129,18 +162,17 @@ fn mixer(head: Head, adapter: &[u8], device: &Device) -> Mixer {
     Mixer::new(head, Some(adapter), device.clone())
 }
 
-/// A device that writes: its mixer, and what it writes after.
+/// A device that writes with an adapter, and what it writes after.
 pub struct Writer {
     mixer: Mixer,
     h: [Vec<half::f16>; 2],
 }
 
 impl Writer {
-    /// With all that there is to look back at.
-    pub async fn new(device: &Device) -> Self {
-        let v = VOCABULARIES[1];
-        let adapter = adapter_file(&lm_head(v, &Device::flex()), true).await;
-        Self { mixer: mixer(lm_head(v, device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
+    /// With an adapter of this kind.
+    pub async fn new(device: &Device, kind: Kind) -> Self {
+        let adapter = adapter_file(&lm_head(LONG, &Device::flex()), kind).await;
+        Self { mixer: mixer(lm_head(LONG, device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
     }
 
     /// One token of a mixture, drawn with every setting.
@@ -148,11 +180,11 @@ impl Writer {
         let hidden = Hidden { prompt: &self.h[0], current: &self.h[1] };
         let sampling = Sampling { temperature: 1.4, top_k: 20, top_p: 0.8, seed: 0 };
         let choice = Choice::Draw(sampling, 0.5);
-        self.mixer.choose(hidden, &prompt(VOCABULARIES[1]), &tokens([3, 7]), MIXES[1], choice, &[]).await.unwrap();
+        self.mixer.choose(hidden, &prompt(LONG), &tokens([3, 7]), MIXES[1], choice, &[]).await.unwrap();
     }
 }
 
-async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize) {
+async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize, kind: Kind) {
     let (h_prompt, h) = (halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2));
     let (hidden, prompt) = (Hidden { prompt: &h_prompt, current: &h }, prompt(v));
     // Each choice with some of the mixtures and repeats, all with some of the choices.
@@ -169,7 +201,7 @@ async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize) {
                     expected.push(plain.choose(hidden, &prompt, &written, mix, choice, &ruled_out).await.unwrap());
                 }
                 let ours = ours.choose(hidden, &prompt, &written, mix, choice, &ruled_out).await.unwrap();
-                let what = format!("v {v}, private {}, {mix:?}, no repeat {no_repeat}, {choice:?}", plain.private().is_ok());
+                let what = format!("v {v}, {kind:?}, {mix:?}, no repeat {no_repeat}, {choice:?}");
                 assert!(!ruled_out.contains(&ours.token), "{what}");
                 assert_one_of(&expected, ours, &what);
             }

@@ -13,7 +13,7 @@ use crate::{
 #[path = "../../../pema-adapter/tests/common/mod.rs"]
 mod common;
 use common::{
-    choosing::Writer,
+    choosing::{Kind, Writer},
     gpu::assert_gives_the_numbers_of_the_cpu,
     training::{assert_golden_gradients, assert_golden_losses},
 };
@@ -33,7 +33,9 @@ async fn webgpu_gives_the_numbers_of_the_cpu() {
     assert_eq!(kind, DeviceKind::Webgpu);
     // A short vocabulary, because what a step holds does not grow with it, and software is slow.
     assert_gives_the_numbers_of_the_cpu(&device, 4096).await;
-    assert_few_submissions(&device).await;
+    for kind in [Kind::LooksBack, Kind::ContrastLooksBack] {
+        assert_few_submissions(&device, kind).await;
+    }
 }
 
 #[wasm_bindgen(inline_js = "
@@ -52,8 +54,8 @@ extern "C" {
 
 /// A token of a mixture that looks back at all there is takes three: two of its work, and one of the copy
 /// that is read. Each would be a round trip to the GPU's process.
-async fn assert_few_submissions(device: &Device) {
-    let writer = Writer::new(device).await;
+async fn assert_few_submissions(device: &Device, kind: Kind) {
+    let writer = Writer::new(device, kind).await;
     writer.write().await; // Compiles.
     let (before, tokens) = (submissions(), 5);
     for _ in 0..tokens {
@@ -61,7 +63,7 @@ async fn assert_few_submissions(device: &Device) {
     }
     let taken = submissions() - before;
     assert!(taken > 0, "submissions are not seen");
-    assert!(taken <= 3 * tokens, "{taken} submissions for {tokens} tokens");
+    assert!(taken <= 3 * tokens, "{kind:?}: {taken} submissions for {tokens} tokens");
 }
 
 #[wasm_bindgen_test]
