@@ -31,6 +31,14 @@ pub enum AlignError {
         /// The row's step.
         found: u32,
     },
+    /// Rows of other prompts between those of one.
+    #[error(
+        "the memory has rows of other prompts between those of prompt {prompt}: a shard is out of place, or the service mixes prompts; download the memory again, or extract it again"
+    )]
+    Scattered {
+        /// Which prompt.
+        prompt: u32,
+    },
     /// The columns differ in length.
     #[error("shard {shard} has {prompts} prompt entries and {steps} step entries: download it again")]
     Columns {

@@ -135,17 +135,19 @@ pub struct Joiner<'t> {
     contexts: Contexts,
     /// Rows of each prompt so far.
     rows: Vec<u32>,
+    /// The last row's prompt.
+    running: Option<u32>,
 }
 
 impl<'t> Joiner<'t> {
     /// Starts with no rows. `prompts` are those of the targets, in their order; their tokens matter to
     /// [`Contexts::PromptAll`] alone.
     pub fn new(targets: &'t Targets, prompts: &'t [PromptSpec], contexts: Contexts) -> Self {
-        Self { targets, prompts, contexts, rows: vec![0; targets.prompts()] }
+        Self { targets, prompts, contexts, rows: vec![0; targets.prompts()], running: None }
     }
 
     /// Joins the rows of one shard, given its `prompt` and `step` columns. Shards may come in any
-    /// order; within a prompt, steps count from 0.
+    /// order; a prompt's rows follow each other, and its steps count from 0.
     ///
     /// # Errors
     /// [`AlignError`] when the rows do not belong to these targets or come twice.
@@ -162,6 +164,10 @@ impl<'t> Joiner<'t> {
             if found != *expected {
                 return Err(AlignError::Step { prompt, expected: *expected, found });
             }
+            if found > 0 && self.running != Some(prompt) {
+                return Err(AlignError::Scattered { prompt });
+            }
+            self.running = Some(prompt);
             *expected += 1;
             let row = RowRef { shard, row: row as u32 };
             match self.contexts {

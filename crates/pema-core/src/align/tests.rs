@@ -118,6 +118,14 @@ fn repeated_shards_are_refused() {
 }
 
 #[test]
+fn rows_of_other_prompts_in_between_are_refused() {
+    let (targets, prompts) = (targets(&[2, 2]), prompts(&[1, 1]));
+    let join = |prompt: &[u32], step: &[u32]| Joiner::new(&targets, &prompts, Contexts::Steps).add(0, prompt, step);
+    assert_eq!(join(&[0, 1, 0, 1], &[0, 0, 1, 1]), Err(AlignError::Scattered { prompt: 0 }));
+    assert!(join(&[1, 1, 0, 0], &[0, 1, 0, 1]).is_ok());
+}
+
+#[test]
 fn columns_of_different_lengths_are_refused() {
     let targets = targets(&[2]);
     let error = Joiner::new(&targets, &[], Contexts::Steps).add(7, &[0, 0], &[0]).unwrap_err();

@@ -1,102 +1,18 @@
 //! The external memory as training reads it: rows of `h`, the target tokens that each meets, and
 //! which of these pairs is for what.
 
+mod error;
+mod rows;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
-use half::f16;
-use pema_core::align::{AlignError, Contexts, Pairing};
+use pema_core::align::{Contexts, Pairing};
 use pema_core::id::{ContentHash, ContentHasher, TokenId};
 
-use crate::tensor_file::ReadError;
-
-/// A source of hidden states, in host memory or behind storage.
-pub trait Rows {
-    /// How many rows there are.
-    fn len(&self) -> usize;
-
-    /// `d`: entries in a row.
-    fn d(&self) -> usize;
-
-    /// Appends the rows at `indices`, in that order, to `out`.
-    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError>;
-
-    /// Whether there is no row.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl<R: Rows + ?Sized> Rows for Arc<R> {
-    fn len(&self) -> usize {
-        (**self).len()
-    }
-
-    fn d(&self) -> usize {
-        (**self).d()
-    }
-
-    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError> {
-        (**self).gather(indices, out)
-    }
-}
-
-/// A row that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RowsError {
-    /// No such row.
-    #[error("row {index} of a memory of {len} rows")]
-    OutOfRange {
-        /// The row asked for.
-        index: usize,
-        /// Rows there are.
-        len: usize,
-    },
-    /// The storage behind the rows failed.
-    #[error("the memory cannot be read: {0}")]
-    Storage(String),
-}
-
-/// Rows in host memory, row-major, as [`f16`] (what shards hold) or `f32`.
-#[derive(Clone, PartialEq)]
-pub struct HostRows<T = f16> {
-    d: usize,
-    values: Vec<T>,
-}
-
-impl<T: Copy + Into<f32>> HostRows<T> {
-    /// Rows of `d` entries each.
-    pub fn new(d: usize, values: Vec<T>) -> Result<Self, MemoryError> {
-        if d == 0 || !values.len().is_multiple_of(d) {
-            return Err(MemoryError::RaggedRows { values: values.len(), d });
-        }
-        Ok(Self { d, values })
-    }
-}
-
-impl<T: Copy + Into<f32>> Rows for HostRows<T> {
-    fn len(&self) -> usize {
-        self.values.len() / self.d
-    }
-
-    fn d(&self) -> usize {
-        self.d
-    }
-
-    fn gather(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), RowsError> {
-        out.reserve(indices.len() * self.d);
-        for &index in indices {
-            let row = index
-                .checked_mul(self.d)
-                .and_then(|start| self.values.get(start..start + self.d))
-                .ok_or(RowsError::OutOfRange { index, len: self.len() })?;
-            out.extend(row.iter().map(|&value| value.into()));
-        }
-        Ok(())
-    }
-}
+pub use error::MemoryError;
+pub use rows::{HostRows, Rows, RowsError};
 
 /// `E = {(h_i, y_i)}`, divided into pairs to learn from and pairs to validate on.
 ///
@@ -268,9 +184,8 @@ impl<R: Rows> Memory<R> {
     /// [whole runs](crate::MemoryBuilder::keep_runs).
     pub(crate) fn own(&self, index: usize) -> (&[TokenId], TokenId) {
         let run = &self.runs[self.prompts.of[index] as usize];
-        // A service that mixes prompts' rows teaches nonsense, no more.
-        let place = (self.row_of[index].saturating_sub(run.first_row) as usize).min(run.words.len().saturating_sub(1));
-        (&run.words[..place], run.words.get(place).copied().unwrap_or_default())
+        let place = (self.row_of[index] - run.first_row) as usize;
+        (&run.words[..place], run.words[place])
     }
 
     /// `d`: entries in a row.
@@ -365,52 +280,9 @@ impl<R: Rows> Memory<R> {
 }
 
 // By hand, so that no log shows a row or a target.
-impl<T> fmt::Debug for HostRows<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostRows").field("d", &self.d).finish_non_exhaustive()
-    }
-}
-
-// By hand, so that no log shows a row or a target.
 impl<R> fmt::Debug for Memory<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (train, valid) = (self.train.len(), self.valid.len());
         f.debug_struct("Memory").field("train", &train).field("valid", &valid).finish_non_exhaustive()
     }
-}
-
-/// A memory that cannot be trained on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryError {
-    /// The values do not fill whole rows.
-    #[error("{values} values do not make rows of {d}")]
-    RaggedRows {
-        /// Values given.
-        values: usize,
-        /// Entries in a row.
-        d: usize,
-    },
-    /// A row without a target, or a target without a row.
-    #[error("{rows} rows but {targets} targets; each row needs one")]
-    Targets {
-        /// Rows given.
-        rows: usize,
-        /// Targets given.
-        targets: usize,
-    },
-    /// No training rows.
-    #[error("no row to learn from")]
-    NothingToLearn,
-    /// A row number outside the memory.
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    /// A target token without a row.
-    #[error(transparent)]
-    Align(#[from] AlignError),
-    /// Alignment of a memory that does not hold what the model wrote.
-    #[error("there is nothing to align the targets with: pairing by alignment needs the model's own words after each prompt")]
-    NoRuns,
-    /// The device failed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
 }
