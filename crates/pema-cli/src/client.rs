@@ -185,6 +185,13 @@ pub enum StreamError {
 }
 
 impl Stream {
+    /// Ends the stream, and waits until its place on the service is free.
+    pub fn close(mut self) {
+        if self.socket.close(None).is_ok() {
+            while self.socket.read().is_ok() {}
+        }
+    }
+
     /// The answer to a message, which must have so many states of the prompt before its last.
     fn exchange(&mut self, message: &ClientMessage, earlier: usize) -> Result<StepFrame, StreamError> {
         let text = serde_json::to_string(message).map_err(|error| StreamError::Refused(error.to_string()))?;

@@ -113,7 +113,7 @@ fn every_method_is_measured_on_one_memory() {
 
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];
     let how = ["--out", out.to_str().unwrap(), "--disclose-targets", "--method", r#"deep={"prefix": 4, "pairing": "alignment"}"#];
-    let texts = ["--texts=constant,geometric", "--max-tokens", "4"];
+    let texts = ["--texts=constant,geometric", "--max-tokens", "4", "--streams", "3"];
     let sweeps =
         ["--sweep", "rank=4,8", "--sweep", "kappa=0,0.4", "--sweep", "memory=0.5,1", "--sweep-methods", "pema", "--jobs", "2"];
     let measure = [&measure[..], &pairs, &how, &texts, &sweeps].concat();

@@ -5,7 +5,8 @@
 pub struct Command(Vec<String>);
 
 /// Options that choose what is measured, and have a value.
-const CHOOSING: [&str; 7] = ["--baselines", "--methods", "--method", "--out", "--sweep", "--sweep-methods", "--jobs"];
+const CHOOSING: [&str; 8] =
+    ["--baselines", "--methods", "--method", "--out", "--sweep", "--sweep-methods", "--jobs", "--streams"];
 
 /// Also chooses, and has none.
 const DISCLOSE: &str = "--disclose-targets";

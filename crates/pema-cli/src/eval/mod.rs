@@ -25,9 +25,9 @@ mod rows;
 mod sweeps;
 mod texts;
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pema_adapter::AdapterConfig;
 use pema_core::{
     align::Contexts,
@@ -43,19 +43,18 @@ use self::{
     cache::Cache,
     command::Command,
     contexts::{References, references},
-    likelihood::FORMS,
     methods::{DISCLOSED, Method, PEMA, Way},
     report::{Measured, Report, Row},
     rows::{Candidate, Writing},
     sweeps::{Axes, Sweep},
-    texts::Desk,
+    texts::{Desk, Wanted},
 };
 use crate::{
     client::{Client, ServiceArgs},
     device::DeviceArgs,
     folder::Folder,
     pairs::{PairArgs, SplitPairs},
-    writer::{Form, TextArgs},
+    writer::TextArgs,
 };
 
 /// What to compare, and on what.
@@ -91,13 +90,18 @@ pub struct Args {
     #[arg(long, default_value = "{}")]
     settings: String,
     /// Also write texts of the test pairs, greedily, with each method's mixtures of these forms
-    /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), and score them. Costly.
+    /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), or with one method's, as
+    /// `pema:constant,contrast:geometric`, and score them. Costly.
     #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
-    texts: Option<Forms>,
+    texts: Option<Wanted>,
     /// Choose the largest weight of each mixture that writes by the chrF of its texts of the first so many
     /// validation pairs, and not by perplexity. Costlier still.
     #[arg(long, value_name = "PAIRS", requires = "texts")]
     tune_texts: Option<usize>,
+    /// Write so many texts side by side; the service allows its --max-streams. The model then reads several
+    /// at once, which may turn a close choice.
+    #[arg(long, default_value = "1", requires = "texts")]
+    streams: NonZeroUsize,
     #[command(flatten)]
     bounds: TextArgs,
     /// Also sweep rank, kappa or memory, as `rank,memory` or with values of your own, as
@@ -126,20 +130,6 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Forms of mixtures by name, with commas.
-#[derive(Clone, Debug)]
-struct Forms(Vec<Form>);
-
-impl std::str::FromStr for Forms {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let form = |name: &str| FORMS.into_iter().find(|form| form.to_string() == name);
-        let all = text.split(',').map(form).collect::<Option<_>>();
-        Ok(Self(all.with_context(|| format!("{text:?}: mixtures are {}", FORMS.map(|form| form.to_string()).join(", ")))?))
-    }
-}
-
 /// Evaluates.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(
@@ -147,6 +137,7 @@ pub fn run(args: &Args) -> Result<()> {
         "the references would be sent to the service: serve the model on this machine and name it as 127.0.0.1"
     );
     let methods = args.methods()?;
+    args.texts.as_ref().map_or(Ok(()), |wanted| wanted.check(&methods))?;
     let shared = methods::shared(&args.settings)?;
     let (client, card) = Client::connect(&args.service)?;
     let folder = Folder::open(&args.from)?;
@@ -183,13 +174,9 @@ pub fn run(args: &Args) -> Result<()> {
         place: args.device.place,
     };
     let bench = Bench::open(materials, true)?;
-    let desk = Desk { client: &client, folder: &folder, template: &data.template, bounds: args.bounds, cache: &cache };
+    let desk = Desk { materials, client: &client, template: &data.template, bounds: args.bounds, streams: args.streams };
 
-    let writing = Writing {
-        forms: args.texts.as_ref().map_or(&[][..], |forms| &forms.0),
-        tuning: &valid[..args.tune_texts.unwrap_or(0).min(valid.len())],
-        test,
-    };
+    let writing = Writing { wanted: args.texts.as_ref(), tuning: &valid[..args.tune_texts.unwrap_or(0).min(valid.len())], test };
     let mut candidates: Vec<Candidate> = Vec::new();
     let trains = methods.iter().filter(|method| matches!(method.way, Way::Adapter { .. }));
     let jobs: Vec<Job> = trains.map(|method| Job { method: method.clone(), train_limit: args.train_limit }).collect();

@@ -13,7 +13,7 @@ use super::{
     likelihood::{Choice, LAMBDAS, Likelihood, PLM_ALONE, Scored, choose, known_forms, likelihoods, perplexity},
     methods::{Method, PEMA, Way},
     report::{Cell, Measured, Row, TextScores},
-    texts::{Desk, TextShares, Texts},
+    texts::{Desk, TextShares, Texts, Wanted},
 };
 use crate::writer::{Form, Mixture, Written};
 
@@ -57,8 +57,8 @@ struct Text {
 
 /// What is written, and how.
 pub struct Writing<'a> {
-    /// Forms of the mixtures that write.
-    pub forms: &'a [Form],
+    /// Who writes, if anyone.
+    pub wanted: Option<&'a Wanted>,
     /// Pairs whose texts choose each mixture's largest weight by their chrF; where there are none,
     /// perplexity has chosen it.
     pub tuning: &'a [Pair],
@@ -84,8 +84,8 @@ pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, writing: &Writi
             }
         };
         // The service has no kNN-LM to write with.
-        let writes = writing.forms.contains(&form) && method.way != Way::Knn;
-        let texts = writes.then(|| text(bench, desk, &outcome, mixture, writing)).transpose()?;
+        let writes = writing.wanted.is_some_and(|wanted| wanted.includes(method, form)) && method.way != Way::Knn;
+        let texts = writes.then(|| text(desk, &outcome, mixture, writing)).transpose()?;
         all.push(Candidate {
             method: method.clone(),
             settings: outcome.settings.clone(),
@@ -128,10 +128,9 @@ pub fn best(candidates: &[Candidate]) -> Option<&Method> {
     best.map(|candidate| &candidate.method)
 }
 
-fn text(bench: &Bench<'_>, desk: &Desk<'_>, outcome: &Outcome, mixture: Option<Mixture>, writing: &Writing<'_>) -> Result<Text> {
-    let mixer = bench.mixer(outcome.adapter.as_ref());
+fn text(desk: &Desk<'_>, outcome: &Outcome, mixture: Option<Mixture>, writing: &Writing<'_>) -> Result<Text> {
     let write = |mixture, pairs: &[Pair]| -> Result<(Texts, TextShares)> {
-        let texts = desk.write(&outcome.key, &mixer, mixture, pairs)?;
+        let texts = desk.write(&outcome.key, outcome.adapter.as_ref(), mixture, pairs)?;
         let shares = TextShares::new(texts.outputs.iter().map(|output| output.text.as_str()), pairs);
         Ok((texts, shares))
     };

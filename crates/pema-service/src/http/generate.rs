@@ -60,7 +60,11 @@ impl Stream {
                     break (close_code::UNSUPPORTED, "this stream takes text messages");
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                    // Before the connection ends: who waits for that may open another stream at once.
+                    self.session = None;
+                    return;
+                }
             };
             let answer = match self.answer(text.as_str()).await {
                 Ok(frame) => Message::binary(frame),
