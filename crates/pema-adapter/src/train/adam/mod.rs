@@ -1,10 +1,18 @@
-//! Adam over a phase's matrices: Burn's, with its state in the open so that a checkpoint can
-//! hold it exactly.
+//! Adam over a phase's matrices, with its state in the open so that a checkpoint can hold it exactly: by
+//! Pema's own kernel where WGSL runs, by Burn's operations elsewhere.
 
-use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState, Optimizer};
+#[cfg(any(feature = "webgpu", feature = "wgpu"))]
+mod cube;
+#[cfg(any(test, feature = "webgpu", feature = "wgpu"))]
+mod shader;
+
+use burn::optim::{AdamConfig, AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 
 use super::{Gradients, Weights};
+
+/// Adam's, as in PyTorch.
+const BETAS: [f32; 2] = [0.9, 0.999];
 
 /// Adam's epsilon, as in PyTorch; Burn's default is 1e-5.
 const EPSILON: f32 = 1e-8;
@@ -17,32 +25,39 @@ pub(crate) struct Moments {
     pub(crate) second: Weights,
 }
 
-/// One Adam step (betas 0.9 and 0.999, no weight decay).
+/// Those of one matrix.
+struct Moving {
+    first: Tensor<2>,
+    second: Tensor<2>,
+}
+
+/// One Adam step (no weight decay).
 pub(crate) fn adam_step(lr: f64, weights: &Weights, gradients: Gradients, moments: Option<Moments>) -> (Weights, Moments) {
-    let adam = AdamConfig::new().with_epsilon(EPSILON).build();
-    let states = match moments {
-        Some(Moments { time, first, second }) => {
-            first.zip(second).map(|(first, second)| Some(AdamState::new(AdaptiveMomentumState::new(time, first, second))))
-        }
-        None => weights.as_ref().map(|_| None),
+    let time = moments.as_ref().map_or(0, |moments| moments.time);
+    let moving = match moments {
+        Some(Moments { first, second, .. }) => first.zip(second).map(|(first, second)| Moving { first, second }),
+        None => weights.as_ref().map(|w| Moving { first: w.zeros_like(), second: w.zeros_like() }),
     };
-    let stepped = weights.clone().zip(gradients).zip(states).map(|((w, gradient), state)| one(&adam, lr, w, gradient, state));
+    let stepped = weights.as_ref().zip(gradients).zip(moving).map(|((w, gradient), moving)| one(lr, time, w, gradient, moving));
     let moments = Moments {
-        time: stepped.a.1.time,
-        first: stepped.as_ref().map(|(_, state)| state.moment_1.clone()),
-        second: stepped.as_ref().map(|(_, state)| state.moment_2.clone()),
+        time: time + 1,
+        first: stepped.as_ref().map(|(_, moving)| moving.first.clone()),
+        second: stepped.as_ref().map(|(_, moving)| moving.second.clone()),
     };
     (stepped.map(|(w, _)| w), moments)
 }
 
-fn one(
-    adam: &Adam,
-    lr: f64,
-    w: Tensor<2>,
-    gradient: Tensor<2>,
-    state: Option<AdamState<2>>,
-) -> (Tensor<2>, AdaptiveMomentumState<2>) {
-    let (w, state) = adam.step(lr, w, gradient, state);
+/// A matrix's step after `time` others.
+fn one(lr: f64, time: usize, w: &Tensor<2>, gradient: Tensor<2>, moving: Moving) -> (Tensor<2>, Moving) {
+    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+    if let Some(device) = crate::kernel::device(&w.device()) {
+        return cube::one(lr, time, w, gradient, moving, &device);
+    }
+    let [beta_1, beta_2] = BETAS;
+    let adam = AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(EPSILON).build();
+    let state = AdamState::new(AdaptiveMomentumState::new(time, moving.first, moving.second));
+    let (w, state) = Optimizer::step(&adam, lr, w.clone(), gradient, Some(state));
     // Burn's Adam always returns a state; its signature serves stateless optimisers too.
-    (w, state.expect("Adam has a state after a step").momentum)
+    let AdaptiveMomentumState { moment_1: first, moment_2: second, .. } = state.expect("Adam has a state after a step").momentum;
+    (w, Moving { first, second })
 }
