@@ -15,7 +15,7 @@ use super::{
     report::{Cell, Measured, Row, TextScores},
     texts::{Desk, TextShares, Texts, Wanted},
 };
-use crate::writer::{Form, Mixture, Written};
+use crate::writer::{Mixture, Written};
 
 /// A method with one form of mixture, measured and not yet compared.
 pub struct Candidate {

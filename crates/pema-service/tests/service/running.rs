@@ -1,5 +1,4 @@
 //! A real service with the real default model, and a client that sees raw answers.
-#![allow(dead_code, reason = "every test file uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
