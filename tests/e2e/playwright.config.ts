@@ -7,8 +7,8 @@ const MINUTE = 60_000;
 export default defineConfig({
   outputDir: 'results',
   reporter: [['list']],
-  // One browser at a time: a training tab takes a whole core, and timings would lie.
-  workers: 1,
+  // Each with a service of its own; a tab and its service take turns.
+  workers: 2,
   forbidOnly: Boolean(process.env['CI']),
   timeout: 6 * MINUTE,
   expect: { timeout: 10_000 },

@@ -2,15 +2,21 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use burn::{backend::DispatchDevice, tensor::Device};
+use burn::{
+    backend::DispatchDevice,
+    tensor::{DType, Device, Shape, Tensor},
+};
 use burn_cubecl::{
-    CubeDevice,
+    CubeBackend, CubeDevice,
     cubecl::{
         CubeKernel, PrecompiledSource,
         ir::{UIntKind, metadata::Info},
         prelude::*,
         server::{Handle, KernelArguments, MetadataBindingInfo},
     },
+    kernel::into_contiguous,
+    ops::numeric::empty_device_contiguous_dtype,
+    tensor::CubeTensor,
 };
 
 /// Rows and columns of the tile that a workgroup of `shaders/tile.wgsl` computes.
@@ -28,6 +34,16 @@ pub(crate) fn device(device: &Device) -> Option<CubeDevice> {
         DispatchDevice::Cube(device) if device.client().name() == "wgpu<wgsl>" => Some(device.clone()),
         _ => None,
     }
+}
+
+/// A tensor that lies on such a device, one row after the other.
+pub(crate) fn contiguous(tensor: Tensor<2>) -> CubeTensor {
+    into_contiguous(tensor.try_into_primitive::<CubeBackend>().expect("what a kernel reads lies on its device"))
+}
+
+/// f32, not initialised.
+pub(crate) fn empty(device: &CubeDevice, shape: [usize; 2]) -> CubeTensor {
+    empty_device_contiguous_dtype(device.client(), device.clone(), Shape::from(shape), DType::F32)
 }
 
 /// A kernel's text.

@@ -2,11 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Device, Int, Shape, Tensor};
-use burn_cubecl::{
-    CubeBackend, CubeDevice, cubecl::server::Handle, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
-    tensor::CubeTensor,
-};
+use burn::tensor::{Device, Int, Tensor};
+use burn_cubecl::{CubeBackend, CubeDevice, cubecl::server::Handle};
 use half::f16;
 use pema_core::{
     head::{HEAD_TENSOR, HeadForm, Int8Rows},
@@ -21,7 +18,7 @@ use super::{
     shader::{Constants, Shader},
 };
 use crate::{
-    kernel::{self, TILE, TILE_DEPTH, WORKGROUPS_WANTED},
+    kernel::{self, TILE, TILE_DEPTH, WORKGROUPS_WANTED, contiguous, empty},
     tensor_file::FileError,
 };
 
@@ -78,9 +75,9 @@ impl PackedHead {
     pub(super) fn logits(&self, h: Tensor<2>) -> Tensor<2> {
         let [n, _] = h.dims();
         let v = self.v();
-        let h = float_primitive(h);
+        let h = contiguous(h);
         let launcher = self.launcher(n, false);
-        let logits = self.empty([n, v]);
+        let logits = empty(&self.device, [n, v]);
         for block in &self.blocks {
             let rows = block.rows.len();
             let workgroups = [rows.div_ceil(TILE), n, 1];
@@ -99,7 +96,7 @@ impl PackedHead {
     pub(super) fn rows_of(&self, y: Tensor<1, Int>) -> Tensor<2> {
         let [n] = y.dims();
         let y = y.try_into_primitive::<CubeBackend>().expect("the tokens lie on the head's device");
-        let picked = self.empty([n, self.d]);
+        let picked = empty(&self.device, [n, self.d]);
         let launcher = self.launcher(n, false);
         for block in &self.blocks {
             let shape = [block.rows.start, block.rows.len()];
@@ -111,7 +108,7 @@ impl PackedHead {
     /// As [`super::Head::losses`].
     pub(super) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
         let [n, d] = h.dims();
-        let h = float_primitive(h);
+        let h = contiguous(h);
         let plan = Plan::new(n, d);
         let launcher = self.launcher(n, wants_gradient);
         let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
@@ -148,8 +145,8 @@ impl PackedHead {
             }
         }
 
-        let losses = self.empty([n, 1]);
-        let gradient = wants_gradient.then(|| self.empty([n, d]));
+        let losses = empty(&self.device, [n, 1]);
+        let gradient = wants_gradient.then(|| empty(&self.device, [n, d]));
         let nothing = floats(4);
         for block in &self.blocks {
             let gradient = gradient.as_ref().map_or(&nothing, |gradient| &gradient.handle);
@@ -174,11 +171,6 @@ impl PackedHead {
     fn tokens(&self, tokens: &[TokenId]) -> Handle {
         let ids: Vec<u32> = tokens.iter().map(|token| token.0).collect();
         self.device.client().create_from_slice(bytemuck::cast_slice(&ids))
-    }
-
-    /// f32, not initialised.
-    fn empty(&self, shape: [usize; 2]) -> CubeTensor {
-        empty_device_contiguous_dtype(self.device.client(), self.device.clone(), Shape::from(shape), DType::F32)
     }
 }
 
@@ -224,9 +216,4 @@ fn pack_int8(rows: Int8Rows<'_>) -> Vec<u32> {
         words.into_iter().chain([(127.0 * scale).to_bits()])
     };
     rows.iter().flat_map(row).collect()
-}
-
-pub(super) fn float_primitive(tensor: Tensor<2>) -> CubeTensor {
-    let primitive = tensor.try_into_primitive::<CubeBackend>();
-    into_contiguous(primitive.expect("the tensor lies on the head's device"))
 }

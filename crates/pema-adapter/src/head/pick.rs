@@ -9,8 +9,9 @@ use pema_core::id::TokenId;
 use pema_core::sampling::{Choice, Sampling};
 use pema_core::schedule::{Mix, Mixing, SMOOTHING};
 
-use super::packed::{PackedHead, float_primitive};
+use super::packed::PackedHead;
 use super::shader::Shader;
+use crate::kernel::contiguous;
 use crate::mixture::Picked;
 use crate::tensor_file::ReadError;
 
@@ -76,9 +77,9 @@ impl PackedHead {
         let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
         let span = v.div_ceil(LANES).next_multiple_of(LANES);
         let tiles = v.div_ceil(span);
-        let logits = float_primitive(self.logits(rows)).handle;
+        let logits = contiguous(self.logits(rows)).handle;
         let width = copying.as_ref().map_or(0, |copying| copying.dims()[1]);
-        let log_weights = copying.map_or_else(|| floats(4), |log_weights| float_primitive(log_weights).handle);
+        let log_weights = copying.map_or_else(|| floats(4), |log_weights| contiguous(log_weights).handle);
         let (peaks, state, totals) = (floats(3 * tiles * 2), floats(n * 4), floats(3 * 4));
         let (mixed, kept) = (floats(v), floats(v + tiles));
         let (bins, found, picked) = (floats(TURNS * LANES), floats(TURNS * 4), floats(5));

@@ -9,14 +9,12 @@ use burn::{
             ops::{Backward, Ops, OpsKind, binary},
         },
     },
-    tensor::{DType, Shape, Tensor},
+    tensor::Tensor,
 };
-use burn_cubecl::{
-    CubeBackend, CubeDevice, cubecl::server::Handle, ops::numeric::empty_device_contiguous_dtype, tensor::CubeTensor,
-};
+use burn_cubecl::{CubeBackend, CubeDevice, cubecl::server::Handle, tensor::CubeTensor};
 
 use super::shader::Shader;
-use crate::kernel::{Source, TILE, TILE_DEPTH, WORKGROUPS_WANTED, launch};
+use crate::kernel::{Source, TILE, TILE_DEPTH, WORKGROUPS_WANTED, empty, launch};
 
 /// Least of `k` that is worth a part of its own.
 const PART_MIN: usize = 64;
@@ -93,7 +91,7 @@ fn multiply(a: &Matrix, b: &Matrix, device: &CubeDevice) -> CubeTensor {
     let ([m, k], [inner, n]) = (a.shape, b.shape);
     assert_eq!(k, inner, "[{m}, {k}] by [{inner}, {n}] is no product");
     let client = device.client();
-    let result = empty_device_contiguous_dtype(client.clone(), device.clone(), Shape::from([m, n]), DType::F32);
+    let result = empty(device, [m, n]);
     let [columns, rows] = [n.div_ceil(TILE), m.div_ceil(TILE)];
     let wanted = (WORKGROUPS_WANTED / (columns * rows)).clamp(1, k.div_ceil(PART_MIN));
     let part = k.div_ceil(wanted).next_multiple_of(TILE_DEPTH);

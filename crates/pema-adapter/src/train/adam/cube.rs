@@ -1,10 +1,10 @@
 //! Adam's step by Pema's own kernel: one launch a matrix, where Burn's operations take thirteen.
 
-use burn::tensor::{DType, Tensor};
-use burn_cubecl::{CubeBackend, CubeDevice, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype};
+use burn::tensor::Tensor;
+use burn_cubecl::{CubeBackend, CubeDevice};
 
 use super::{BETAS, EPSILON, Moving, shader};
-use crate::kernel::{Source, launch};
+use crate::kernel::{Source, contiguous, empty, launch};
 
 /// Invocations of a workgroup.
 const LANES: usize = 256;
@@ -41,11 +41,10 @@ pub(super) fn one(
     let bits = |x: f64| (x as f32).to_bits() as usize;
 
     let Moving { first, second } = moments;
-    let read = [w.clone(), gradient, first, second]
-        .map(|x| into_contiguous(x.try_into_primitive::<CubeBackend>().expect("a matrix and its moments lie on one device")));
-    let shape = read[0].meta.shape.clone();
-    let entries = shape.num_elements();
-    let write = [(); 3].map(|()| empty_device_contiguous_dtype(device.client(), device.clone(), shape.clone(), DType::F32));
+    let shape = w.dims();
+    let entries = shape.iter().product::<usize>();
+    let read = [w.clone(), gradient, first, second].map(contiguous);
+    let write = [(); 3].map(|()| empty(device, shape));
     let buffers: Vec<_> = read.iter().chain(&write).map(|tensor| &tensor.handle).collect();
     let workgroups = entries.div_ceil(LANES).min(WORKGROUPS_MAX);
     let numbers = [entries, bits(rate), bits(f64::from(EPSILON) * begun)];
