@@ -245,6 +245,12 @@ impl<R: Rows> Memory<R> {
         Ok(h)
     }
 
+    /// `h` of the pairs at `indices`, row-major.
+    pub(crate) fn contexts_of(&self, indices: &[usize]) -> Result<Vec<f32>, RowsError> {
+        let rows: Vec<usize> = indices.iter().map(|&index| self.row_of[index] as usize).collect();
+        self.contexts_at(&rows)
+    }
+
     /// `h [n, d]` (row-major) and `y [n]` of the pairs to learn from.
     pub fn training_rows(&self) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
         self.gather(&self.train)
@@ -252,8 +258,7 @@ impl<R: Rows> Memory<R> {
 
     /// `h` (row-major) and `y` of the pairs at `indices`.
     pub(crate) fn gather(&self, indices: &[usize]) -> Result<(Vec<f32>, Vec<TokenId>), RowsError> {
-        let rows: Vec<usize> = indices.iter().map(|&index| self.row_of[index] as usize).collect();
-        Ok((self.contexts_at(&rows)?, indices.iter().map(|&index| self.y[index]).collect()))
+        Ok((self.contexts_of(indices)?, indices.iter().map(|&index| self.y[index]).collect()))
     }
 
     /// Names the targets and the division (not `h`, which is large and named by the service), so

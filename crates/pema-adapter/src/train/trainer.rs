@@ -242,10 +242,13 @@ impl<R: Rows> Trainer<R> {
 
     /// The memory's rows at `indices`, with dropout at rate `p`; all count the same.
     pub(super) fn batch(&self, indices: &[usize], p: f64) -> Result<Batch, RowsError> {
-        let (h, y) = self.memory.gather(indices)?;
-        let imitates = self.place.phase == Phase::Imitation;
-        let y = if imitates { indices.iter().map(|&row| self.memory.own(row).1).collect() } else { y };
-        let prefix = |row| if imitates { self.memory.own(row).0 } else { self.memory.prefix(row) };
+        let h = self.memory.contexts_of(indices)?;
+        let taught = |pair| match self.place.phase {
+            Phase::Imitation => self.memory.own(pair),
+            Phase::Reconstruction | Phase::Prediction => (self.memory.prefix(pair), self.memory.y[pair]),
+        };
+        let prefix = |pair| taught(pair).0;
+        let y: Vec<_> = indices.iter().map(|&pair| taught(pair).1).collect();
         let shape = [y.len(), self.memory.d()];
         let dropped = (p > 0.0).then(|| {
             let mut dropped = h.clone();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::running::{SETTINGS, Service, TEMPLATE, pema, report, sample};
+use crate::running::{SETTINGS, Service, TEMPLATE, eight_of, pema, report, sample};
 
 #[test]
 fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
@@ -10,7 +10,7 @@ fn contexts_of_the_prompt_alone_go_all_the_way_to_private_generation() {
     let service = Service::start(&folder.path().join("service"));
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (test, train) = (sample("test"), sample("train"));
-    let pairs = ["--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let pairs = eight_of(&train);
     let at_service = ["--service", &service.url];
     let adapter = |contexts: &str| {
         let memory = path(contexts);
@@ -78,7 +78,7 @@ fn contexts_of_all_the_prompts_tokens_go_all_the_way_to_private_generation() {
     let service = Service::start(&folder.path().join("service"));
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (test, train, out) = (sample("test"), sample("train"), path("out"));
-    let pairs = ["--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let pairs = eight_of(&train);
     let at_service = ["--service", &service.url];
     let extract = |contexts: &str| {
         let memory = path(contexts);

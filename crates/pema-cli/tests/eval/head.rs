@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::running::{SETTINGS, Service, TEMPLATE, pema, report, sample};
+use crate::running::{SETTINGS, Service, TEMPLATE, eight_of, pema, report, sample};
 
 #[test]
 fn an_adapter_trained_through_the_int8_head_fits_either_head() {
@@ -12,7 +12,7 @@ fn an_adapter_trained_through_the_int8_head_fits_either_head() {
     let service = Service::start(&folder.path().join("service"));
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (test, train) = (sample("test"), sample("train"));
-    let pairs = ["--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let pairs = eight_of(&train);
     let at_service = ["--service", &service.url];
     let memories = ["f16", "int8"].map(|form| {
         let memory = path(form);

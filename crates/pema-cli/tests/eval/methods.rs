@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::running::{SETTINGS, Service, TEMPLATE, pema, pema_diff, report, sample};
+use crate::running::{SETTINGS, Service, eight_of, pema, pema_diff, report, sample};
 
 /// Of rows of the report below, from a run; the engine's kernels differ a little between processors.
 const PERPLEXITIES: [(&str, f64); 43] = [
@@ -59,8 +59,7 @@ fn every_method_is_measured_on_one_memory() {
     let service = Service::start(&folder.path().join("service"));
     let (memory, out) = (folder.path().join("memory"), folder.path().join("out"));
     let (memory, test, train) = (memory.to_str().unwrap(), sample("test"), sample("train"));
-    let pairs =
-        ["--service", &service.url, "--data", &train, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE];
+    let pairs = [&["--service", &service.url][..], &eight_of(&train)].concat();
     pema(&[&["extract", "--out", memory], &pairs[..]].concat()).unwrap();
 
     let measure = ["eval", "--from", memory, "--test", &test, "--test-limit", "3", "--settings", SETTINGS];

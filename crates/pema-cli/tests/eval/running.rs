@@ -11,6 +11,11 @@ use serde_json::Value;
 pub const SETTINGS: &str = r#"{"rank": 8, "alpha": 8, "reconstruction_epochs": 2, "prediction_epochs": 2, "prediction_batch": 32, "reconstruction_batch": 32}"#;
 pub const TEMPLATE: &str = r"Informal: {input}\nFormal:";
 
+/// Eight pairs of a file, two of them to validate on.
+pub fn eight_of(file: &str) -> [&str; 8] {
+    ["--data", file, "--limit", "8", "--validation-fraction", "0.25", "--template", TEMPLATE]
+}
+
 pub struct Service {
     process: Child,
     pub url: String,
