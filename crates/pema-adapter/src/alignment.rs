@@ -19,13 +19,29 @@ use crate::tensor_file::{ReadError, read_f32};
 const TOKENS_AT_ONCE: usize = 1024;
 
 impl<R: Rows> Memory<R> {
-    /// The memory with its pairs made anew by alignment, for [`Pairing::Alignment`].
+    /// The memory, as it was joined, with its pairs made anew.
     ///
     /// # Errors
-    /// [`MemoryError::NoRuns`] unless it holds [whole runs](crate::MemoryBuilder::keep_runs), as a
-    /// memory of [`Contexts::Prompt`](pema_core::align::Contexts::Prompt) cannot, and
-    /// [`MemoryError::Read`] when the device fails.
-    pub async fn align(mut self, head: &Head) -> Result<Self, MemoryError> {
+    /// For [`Pairing::Alignment`] [`MemoryError::NoRuns`] unless it holds
+    /// [whole runs](crate::MemoryBuilder::keep_runs), as a memory of
+    /// [`Contexts::Prompt`](pema_core::align::Contexts::Prompt) cannot, and [`MemoryError::Read`] when the device
+    /// fails.
+    pub async fn pair(self, pairing: Pairing, head: &Head) -> Result<Self, MemoryError> {
+        match pairing {
+            Pairing::Position => Ok(self),
+            Pairing::Alignment => self.align(head).await,
+            Pairing::Prompt => Ok(self.pair_with_prompts()),
+        }
+    }
+
+    /// Every pair meets the row of its target's first.
+    fn pair_with_prompts(mut self) -> Self {
+        self.row_of = (0..self.row_of.len()).map(|index| self.row_of[index - self.step(index)]).collect();
+        self.pairing = Pairing::Prompt;
+        self
+    }
+
+    async fn align(mut self, head: &Head) -> Result<Self, MemoryError> {
         if !self.has_runs() {
             return Err(MemoryError::NoRuns);
         }

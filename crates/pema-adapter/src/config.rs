@@ -18,12 +18,15 @@ pub struct AdapterConfig {
     /// `alpha`: the adapter's output is scaled by `alpha / rank`. Default 1, as the reference;
     /// `alpha = rank` learns in fewer steps.
     pub alpha: f64,
-    /// Share of `h`'s entries that a training step hides from `A`. Default 0.2.
+    /// Share of what `A` sees, `h` and the prefix's embeddings, that a training step hides. Default 0.2.
     pub dropout: f64,
     /// Weight of `L_rct` in phase 2, in `[0, 1)`. Default 0.2. At 0 there is no phase 1.
     pub kappa: f64,
     /// Adam's learning rate. Default 1e-3.
     pub lr: f64,
+    /// Whether the learning rate falls evenly, from `lr` at a phase's first step to 0 after the last that its epochs
+    /// allow. Default false, as the reference.
+    pub lr_decay: bool,
     /// Rows in a step of phase 1. Default 20480.
     pub reconstruction_batch: usize,
     /// Passes over the memory that phase 1 makes at most. Default 200.
@@ -49,8 +52,7 @@ pub struct AdapterConfig {
     pub attend: bool,
     /// What phase 2's softmax is over. Default every token, as the paper.
     pub vocabulary: Vocabulary,
-    /// The contexts that the adapter learns from and must be given: those of its memory. Default
-    /// steps, as the paper.
+    /// The contexts of its memory. Default steps, as the paper.
     pub contexts: Contexts,
     /// Whether the adapter first learns the PLM's own words, and then counts as far as learning the targets has
     /// changed it. Needs [`Contexts::Steps`] and `kappa` 0. Default false, as the paper.
@@ -72,6 +74,7 @@ impl Default for AdapterConfig {
             dropout: 0.2,
             kappa: 0.2,
             lr: 1e-3,
+            lr_decay: false,
             reconstruction_batch: 20480,
             reconstruction_epochs: 200,
             prediction_batch: 2048,
@@ -102,6 +105,14 @@ impl AdapterConfig {
     /// Whether its memory must hold the model's [whole runs](crate::MemoryBuilder::keep_runs).
     pub fn needs_runs(&self) -> bool {
         self.contrast || self.pairing == Pairing::Alignment
+    }
+
+    /// The contexts that the adapter is given, which may be less than its memory has.
+    pub fn given(&self) -> Contexts {
+        match (self.contexts, self.pairing) {
+            (Contexts::Steps, Pairing::Prompt) => Contexts::Prompt,
+            (contexts, _) => contexts,
+        }
     }
 
     /// Rows of `A` for hidden states of `d` entries.
@@ -139,7 +150,7 @@ impl AdapterConfig {
         if self.pairing == Pairing::Alignment && self.contexts != Contexts::Steps {
             return Err(ConfigError::NothingToAlign);
         }
-        if self.gate && self.contexts != Contexts::Steps {
+        if self.gate && self.given() != Contexts::Steps {
             return Err(ConfigError::NothingToWeigh);
         }
         if self.contrast && self.contexts != Contexts::Steps {

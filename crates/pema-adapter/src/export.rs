@@ -72,7 +72,7 @@ impl AdapterSummary {
     /// [`ImportError`] when the file is no adapter of this format.
     pub fn read(bytes: &[u8]) -> Result<Self, ImportError> {
         let Document { name, rank, has_gate, config, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
-        Ok(Self { name, rank, contexts: config.contexts, has_gate, head, model })
+        Ok(Self { name, rank, contexts: config.given(), has_gate, head, model })
     }
 }
 

@@ -58,7 +58,7 @@ impl<'t> MemoryBuilder<'t> {
     }
 
     /// Keeps the model's free runs as a whole, rows that no target token meets by position too, so
-    /// that the memory can be [aligned](Memory::align). There are none in contexts of the prompt alone.
+    /// that the memory can be [aligned](Memory::pair). There are none in contexts of the prompt alone.
     pub fn keep_runs(self) -> Self {
         let runs = (self.contexts == Contexts::Steps).then(|| vec![FreeRun::default(); self.pairs.prompts.len()]);
         Self { runs, ..self }

@@ -15,7 +15,7 @@
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
-//! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::align`] pairs them anew.
+//! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::pair`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
 //! - [`Gate`]: what may say the adapter's weight at each token; [`NotLearned`] where none can.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.

@@ -109,14 +109,14 @@ impl Mixer {
     pub fn private(&self) -> Result<PrivateMixer<'_>, NotPrivate> {
         match &self.adapter {
             None => Err(NotPrivate::NoAdapter),
-            Some(adapter) if adapter.origin().config.contexts == Contexts::Steps => Err(NotPrivate::OfSteps),
+            Some(adapter) if adapter.origin().config.given() == Contexts::Steps => Err(NotPrivate::OfSteps),
             Some(adapter) => Ok(PrivateMixer { mixer: self, adapter }),
         }
     }
 
     /// The contexts that the adapter is given, if there is one.
     pub fn contexts(&self) -> Option<Contexts> {
-        self.adapter.as_ref().map(|adapter| adapter.origin().config.contexts)
+        self.adapter.as_ref().map(|adapter| adapter.origin().config.given())
     }
 
     /// Which of the prompt's hidden states the adapter needs.
@@ -196,7 +196,7 @@ impl Mixer {
         let has_weight = weighings.iter().any(|weighing| weighing.most() > 0.0);
         let pema = self.adapter.as_ref().filter(|_| has_weight).map(|adapter| Half {
             adapter,
-            h: match adapter.origin().config.contexts {
+            h: match adapter.origin().config.given() {
                 Contexts::Steps => Cow::Borrowed(hidden.current),
                 Contexts::Prompt | Contexts::PromptAll => last(hidden.prompt, self.head.d()).repeat(written.len()).into(),
             },

@@ -85,7 +85,7 @@ fn memory(keeps_runs: bool) -> Memory<Arc<HostRows>> {
 }
 
 fn aligned() -> Memory<Arc<HostRows>> {
-    block_on(memory(true).align(&head())).unwrap()
+    block_on(memory(true).pair(Pairing::Alignment, &head())).unwrap()
 }
 
 fn config(pairing: Pairing) -> AdapterConfig {
@@ -216,7 +216,7 @@ fn training_resumes_bit_for_bit() {
 
 #[test]
 fn what_cannot_be_aligned_is_refused() {
-    assert_eq!(block_on(memory(false).align(&head())).unwrap_err(), MemoryError::NoRuns);
+    assert_eq!(block_on(memory(false).pair(Pairing::Alignment, &head())).unwrap_err(), MemoryError::NoRuns);
     let pairs = pairs();
     let mut builder = MemoryBuilder::new(&pairs, Contexts::Prompt, D, VALIDATION_FROM).keep_runs();
     let of_prompts = Shard {
@@ -227,7 +227,7 @@ fn what_cannot_be_aligned_is_refused() {
         token: vec![EOS; PAIRS as usize],
     };
     builder.add(0, &of_prompts).unwrap();
-    assert_eq!(block_on(builder.finish().unwrap().align(&head())).unwrap_err(), MemoryError::NoRuns);
+    assert_eq!(block_on(builder.finish().unwrap().pair(Pairing::Alignment, &head())).unwrap_err(), MemoryError::NoRuns);
 
     let config = config(Pairing::Alignment);
     let prompt = AdapterConfig { contexts: Contexts::Prompt, ..config.clone() };

@@ -27,7 +27,7 @@ const NOTHING: Hidden<'static> = Hidden { prompt: &[f16::ZERO; D], current: &[f1
 
 /// Targets that count up, each prompt from its own number, over contexts that say nothing.
 fn counting() -> Memory<Arc<HostRows>> {
-    memory(Contexts::Steps, |pair| {
+    memory(Contexts::Steps, 1.0, |pair| {
         let target = (0..6).map(|i| TokenId(1 + (pair + i) % 10)).chain([TokenId(0)]);
         (vec![TokenId(11)], target.collect())
     })
@@ -35,30 +35,31 @@ fn counting() -> Memory<Arc<HostRows>> {
 
 /// Prompts in no order, and targets that repeat them.
 fn repeating() -> Memory<Arc<HostRows>> {
-    memory(Contexts::Steps, |pair| {
+    memory(Contexts::Steps, 1.0, |pair| {
         let words = (0..6).map(|i| TokenId(1 + (pair * 7 + i * i * (pair + 3)) % 10)).collect::<Vec<_>>();
         let prompt = [&[TokenId(11)], words.as_slice(), &[TokenId(0)]].concat();
         (prompt.clone(), prompt[1..].to_vec())
     })
 }
 
-/// Targets that end with their first token, which neither prompts nor the last tokens tell.
+/// Targets that end with their first token, which neither prompts nor contexts nor the last tokens tell.
 fn returning() -> Memory<Arc<HostRows>> {
-    memory(Contexts::Steps, |pair| {
+    memory(Contexts::Steps, 0.0, |pair| {
         let first = TokenId(1 + pair % 5);
         (vec![TokenId(11)], [&[first][..], &[TokenId(6); 4], &[first, TokenId(0)]].concat())
     })
 }
 
-/// 20 pairs of a prompt and a target of 7 tokens, the last 4 for validation.
-fn memory(contexts: Contexts, pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
+/// 20 pairs of a prompt and a target of 7 tokens, the last 4 for validation; contexts of noise, `said` times as much
+/// as hidden states have.
+fn memory(contexts: Contexts, said: f32, pair: impl Fn(u32) -> (Vec<TokenId>, Vec<TokenId>)) -> Memory<Arc<HostRows>> {
     let (prompts, targets): (Vec<_>, Vec<_>) = (0..20).map(pair).unzip();
     let prompts = prompts.into_iter().map(|tokens| PromptSpec { tokens, steps: 7 }).collect();
     let pairs = Prepared { prompts, targets: Targets::new(targets, TokenId(0)).unwrap(), source_lens: vec![1; 20] };
     let of_one = if contexts == Contexts::Prompt { 1 } else { 7 };
     let rows = 20 * of_one;
     let shard = Shard {
-        h: noise(rows * D, 1.0, 4).into_iter().map(f16::from_f32).collect(),
+        h: noise(rows * D, said, 4).into_iter().map(f16::from_f32).collect(),
         hidden_size: D,
         prompt: (0..rows).map(|i| (i / of_one) as u32).collect(),
         step: (0..rows).map(|i| (i % of_one) as u32).collect(),
@@ -85,7 +86,7 @@ fn config(prefix: usize, copy: bool) -> AdapterConfig {
 }
 
 fn returning_config(recall: bool) -> AdapterConfig {
-    AdapterConfig { recall, dropout: 0.9, prediction_epochs: 60, ..config(2, false) }
+    AdapterConfig { recall, dropout: 0.1, prediction_epochs: 300, ..config(2, false) }
 }
 
 fn trainer(config: AdapterConfig, memory: Memory<Arc<HostRows>>) -> Trainer<Arc<HostRows>> {
@@ -107,7 +108,7 @@ fn the_prefix_teaches_what_contexts_do_not_tell() {
 fn recall_teaches_what_the_last_tokens_do_not_tell() {
     let best = |recall| best_validation(&mut trainer(returning_config(recall), returning()));
     let (without, with) = (best(false), best(true));
-    assert!(with < 0.7 * without, "{with} with recall, {without} without");
+    assert!(with < 0.75 * without, "{with} with recall, {without} without");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn mixer(mut trainer: Trainer<Arc<HostRows>>) -> Mixer {
 
 #[test]
 fn generation_reads_the_text_so_far() {
-    let mixer = mixer(trainer(config(1, false), counting()));
+    let mixer = mixer(trainer(AdapterConfig { prediction_epochs: 40, ..config(1, false) }, counting()));
     let after = |token| {
         let written = [TokenId(7), TokenId(token)];
         let next = block_on(mixer.distributions(NOTHING, &[TokenId(11)], &written, Mix::ADAPTER)).unwrap();

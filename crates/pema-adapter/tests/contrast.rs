@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    Activation, Adapter, AdapterConfig, Checkpoint, ConfigError, Distributions, Head, Hidden, HostRows, Memory, MemoryBuilder,
-    Mixer, Phase, TrainError, Trainer, Vocabulary,
+    Activation, Activity, Adapter, AdapterConfig, Checkpoint, ConfigError, Distributions, Head, Hidden, HostRows, Memory,
+    MemoryBuilder, Mixer, Phase, Progress, TrainError, Trainer, Vocabulary,
 };
 use pema_core::align::{Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
@@ -174,12 +174,28 @@ fn training_goes_on_from_a_checkpoint_in_either_phase() {
 #[test]
 fn an_aligned_memory_teaches_the_words_of_its_contexts() {
     let config = AdapterConfig { pairing: Pairing::Alignment, ..config() };
-    let aligned = block_on(memory(true).align(&lm_head())).unwrap();
+    let aligned = block_on(memory(true).pair(Pairing::Alignment, &lm_head())).unwrap();
     let mut trainer = block_on(Trainer::new(config, aligned, lm_head(), model(), Device::flex())).unwrap();
     imitate(&mut trainer);
     let Distributions { pema, plm, .. } = distributions(trainer.adapter().unwrap(), 3, 2, EVEN);
     assert!(pema.unwrap().iter().zip(plm.unwrap()).all(|(a, b)| (a - b).abs() < 1e-4));
     train(&mut trainer);
+}
+
+#[test]
+fn with_the_prompts_context_alone_the_models_words_are_learned_too() {
+    let config = AdapterConfig { pairing: Pairing::Prompt, ..config() };
+    let paired = block_on(memory(true).pair(Pairing::Prompt, &lm_head())).unwrap();
+    let mut trainer = block_on(Trainer::new(config, paired, lm_head(), model(), Device::flex())).unwrap();
+    let losses = |phase, progress: &[Progress]| -> Vec<f32> {
+        let of_phase = |p: &&Progress| p.phase == phase && p.activity == Activity::Training;
+        progress.iter().filter(of_phase).map(|p| p.loss).collect()
+    };
+    let progress = train(&mut trainer);
+    for phase in [Phase::Imitation, Phase::Prediction] {
+        let losses = losses(phase, &progress);
+        assert!(losses.last().unwrap() < &(0.7 * losses[0]), "{phase:?}: {losses:?}");
+    }
 }
 
 #[test]

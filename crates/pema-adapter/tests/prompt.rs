@@ -12,10 +12,10 @@ use common::failure::Failure;
 use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
-    Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, Consult, ContextStream, Generation, HostRows, Memory,
-    MemoryBuilder, MemoryError, Mixer, NotPrivate, TrainError, Trainer, generate,
+    Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, ConfigError, Consult, ContextStream, Generation, HostRows,
+    Memory, MemoryBuilder, MemoryError, Mixer, NotPrivate, TrainError, Trainer, generate,
 };
-use pema_core::align::{AlignError, Contexts, Targets};
+use pema_core::align::{AlignError, Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
@@ -109,6 +109,46 @@ fn each_row_is_kept_once_and_meets_every_token_of_its_target() {
     let expected = (0..VALIDATION_FROM).flat_map(|p| vec![row(p); target(p).len()]).flatten().map(f16::to_f32);
     assert_eq!(h, expected.collect::<Vec<f32>>());
     assert_eq!(y, (0..VALIDATION_FROM).flat_map(target).collect::<Vec<_>>());
+}
+
+/// The same first rows, each with others after it that say something else.
+fn memory_of_steps() -> Memory<Arc<HostRows>> {
+    let pairs = pairs();
+    let places = || (0..PAIRS).flat_map(|pair| (0..16).map(move |step| (pair, step)));
+    let later = |pair, step| noise(D, 1.0, u64::from(100 + 16 * pair + step)).into_iter().map(f16::from_f32).collect();
+    let shard = Shard {
+        h: places().flat_map(|(pair, step)| if step == 0 { row(pair) } else { later(pair, step) }).collect(),
+        hidden_size: D,
+        prompt: places().map(|(pair, _)| pair).collect(),
+        step: places().map(|(_, step)| step).collect(),
+        token: places().map(|_| EOS).collect(),
+    };
+    let mut builder = MemoryBuilder::new(&pairs, Contexts::Steps, D, VALIDATION_FROM);
+    builder.add(0, &shard).unwrap();
+    builder.finish().unwrap()
+}
+
+#[test]
+fn a_memory_of_steps_teaches_the_same_when_its_pairs_meet_the_prompts_contexts() {
+    let lm_head = || head(V, D, 1.0, None);
+    let config_of_steps = AdapterConfig { contexts: Contexts::Steps, pairing: Pairing::Prompt, ..config() };
+    let paired = block_on(memory_of_steps().pair(Pairing::Prompt, &lm_head())).unwrap();
+    let mut of_steps = block_on(Trainer::new(config_of_steps.clone(), paired, lm_head(), model(), Device::flex())).unwrap();
+    let mut of_prompts = trainer(config());
+    train(&mut of_steps);
+    train(&mut of_prompts);
+    assert_eq!(of_steps.history(), of_prompts.history());
+
+    // So it may write without telling, too.
+    let file = block_on(of_steps.adapter().unwrap().export("x")).unwrap();
+    assert_eq!(AdapterSummary::read(&file).unwrap().contexts, Contexts::Prompt);
+    let (_, adapter) = Adapter::import(&file, lm_head().hash(), &Device::flex()).unwrap();
+    assert!(Mixer::new(lm_head(), Some(adapter), Device::flex()).private().is_ok());
+
+    let unpaired = block_on(Trainer::new(config_of_steps.clone(), memory_of_steps(), lm_head(), model(), Device::flex()));
+    assert_eq!(unpaired.unwrap_err(), TrainError::OtherPairing { asked: Pairing::Prompt, held: Pairing::Position });
+    let gated = AdapterConfig { gate: true, ..config_of_steps };
+    assert_eq!(gated.validate(), Err(ConfigError::NothingToWeigh));
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn contexts_along_the_mixtures_words_are_a_memory_like_any_other() {
     let (last, manifest) = builder.finish(model(), 2).unwrap();
     let shard = Shard::open(&last.unwrap().1, &manifest.memory.shards[0], D).unwrap();
     let second = memory(&pairs, Contexts::Steps, &shard);
-    let aligned = block_on(second.clone().align(&head(V, D, 1.0, None))).unwrap();
+    let aligned = block_on(second.clone().pair(Pairing::Alignment, &head(V, D, 1.0, None))).unwrap();
     for (pairing, memory) in [(Pairing::Position, second), (Pairing::Alignment, aligned)] {
         let mut trainer = trainer(AdapterConfig { pairing, ..small_config() }, memory);
         train(&mut trainer);

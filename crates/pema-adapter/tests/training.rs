@@ -79,6 +79,34 @@ fn a_phase_ends_when_its_patience_is_used_up_and_keeps_its_best_weights() {
 }
 
 #[test]
+fn a_learning_rate_that_decays_falls_evenly_to_nothing() {
+    // So small that the output moves as `B` does, which starts at 0.
+    let config =
+        AdapterConfig { lr: 1e-6, dropout: 0.0, kappa: 0.0, prediction_epochs: 1, validate_every: 100, ..small_config() };
+    let moved = |lr_decay| -> Vec<Vec<f32>> {
+        let mut trainer = small_trainer(AdapterConfig { lr_decay, ..config.clone() });
+        let mut all = Vec::new();
+        loop {
+            let progress = block_on(trainer.step()).unwrap();
+            all.push(values(trainer.adapter().unwrap().h_pd(common::tensor(&[1.0; 8], [1, 8]))));
+            if progress.step == progress.steps_in_epoch {
+                return all;
+            }
+        }
+    };
+    let (even, falling) = (moved(false), moved(true));
+    assert_eq!(even[0], falling[0]);
+    for step in 1..even.len() {
+        let share = 1.0 - step as f32 / even.len() as f32;
+        for entry in 0..8 {
+            let moved = |all: &[Vec<f32>]| all[step][entry] - all[step - 1][entry];
+            let (found, expected) = (moved(&falling), share * moved(&even));
+            assert!((found - expected).abs() < 1e-8, "step {step}: {found} instead of {expected}");
+        }
+    }
+}
+
+#[test]
 fn without_kappa_there_is_no_reconstruction_phase() {
     let mut trainer = small_trainer(AdapterConfig { kappa: 0.0, ..small_config() });
     assert!(trainer.adapter().is_some());

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use futures::executor::block_on;
 use pema_adapter::{AdapterConfig, Head, HostRows, Memory, MemoryBuilder};
 use pema_core::{
-    align::{Contexts, Pairing},
+    align::Contexts,
     memory::{Shard, StoredManifest},
     prepare::Prepared,
     text::Tokenizer,
@@ -113,11 +113,7 @@ impl Folder {
         for (index, shard) in (0..).zip(self.shards()?) {
             builder.add(index, &shard?)?;
         }
-        let memory = builder.finish()?;
-        Ok(match config.pairing {
-            Pairing::Position => memory,
-            Pairing::Alignment => block_on(memory.align(head))?,
-        })
+        Ok(block_on(builder.finish()?.pair(config.pairing, head))?)
     }
 }
 

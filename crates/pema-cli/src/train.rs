@@ -45,6 +45,8 @@ enum PairingArg {
     Position,
     /// From the context after words that say what the target says so far. Needs contexts of steps.
     Alignment,
+    /// Every token from that of the prompt.
+    Prompt,
 }
 
 impl From<PairingArg> for Pairing {
@@ -52,6 +54,7 @@ impl From<PairingArg> for Pairing {
         match pairing {
             PairingArg::Position => Self::Position,
             PairingArg::Alignment => Self::Alignment,
+            PairingArg::Prompt => Self::Prompt,
         }
     }
 }

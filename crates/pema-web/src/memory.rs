@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pema_adapter::{AdapterConfig, Head, HostRows, MemoryBuilder};
 use pema_core::{
-    align::{Contexts, Pairing},
+    align::Contexts,
     id::{ContentHash, MemoryId},
     memory::{FinishedShard, Shard, row_bytes},
     wire::{CreateMemory, MemoryManifest, MemoryState, ModelCard, ShardEntry},
@@ -81,10 +81,7 @@ pub(crate) async fn paired(state: &mut State, page: &Page, config: &AdapterConfi
         state.memory = Some(Memory { key: key.clone(), rows, round: *round });
     }
     let Memory { rows, .. } = state.memory.as_ref().ok_or(NO_MEMORY)?;
-    Ok(match config.pairing {
-        Pairing::Position => rows.clone(),
-        Pairing::Alignment => rows.clone().align(head).await?,
-    })
+    Ok(rows.clone().pair(config.pairing, head).await?)
 }
 
 /// A memory, for the page.

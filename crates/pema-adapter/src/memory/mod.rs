@@ -121,7 +121,7 @@ impl<R: Rows> Memory<R> {
         self.pairing
     }
 
-    /// Whether it holds all of the PLM's free runs, so that [`Memory::align`] is possible.
+    /// Whether it holds all of the PLM's free runs, so that [`Pairing::Alignment`] is possible.
     pub fn has_runs(&self) -> bool {
         !self.runs.is_empty()
     }
@@ -180,11 +180,14 @@ impl<R: Rows> Memory<R> {
         &self.y[index.saturating_sub(self.step(index))..index]
     }
 
-    /// The PLM's own words up to pair `index`'s row, and the one after it. Of a memory with
-    /// [whole runs](crate::MemoryBuilder::keep_runs).
+    /// The PLM's own words up to pair `index`'s row, or its place where all of a target's pairs have one, and the
+    /// word after them. Of a memory with [whole runs](crate::MemoryBuilder::keep_runs).
     pub(crate) fn own(&self, index: usize) -> (&[TokenId], TokenId) {
         let run = &self.runs[self.prompts.of[index] as usize];
-        let place = (self.row_of[index] - run.first_row) as usize;
+        let place = match self.pairing {
+            Pairing::Position | Pairing::Alignment => (self.row_of[index] - run.first_row) as usize,
+            Pairing::Prompt => self.step(index),
+        };
         (&run.words[..place], run.words[place])
     }
 

@@ -19,8 +19,8 @@ use crate::tensor_file::{ReadError, read_f32};
 pub struct Batch {
     /// `h [n, d]`.
     pub h: Tensor<2>,
-    /// What `A` sees: `h` after dropout, with the prefix's embeddings beside it if the adapter has
-    /// local context.
+    /// What `A` sees: `h`, with the prefix's embeddings beside it if the adapter has local context, after
+    /// dropout.
     pub h_seen: Tensor<2>,
     /// `y [n]`, rows of the objective's head.
     pub y: Vec<TokenId>,

@@ -146,7 +146,7 @@ impl<R: Rows> Trainer<R> {
         let batch = Batch { weights, ..self.batch(rows, self.config.dropout)? };
 
         let (losses, gradients) = self.objective.backward(&batch, &self.weights).await?;
-        let (weights, moments) = adam_step(self.config.lr, &self.weights, gradients, self.moments.clone());
+        let (weights, moments) = adam_step(self.lr(), &self.weights, gradients, self.moments.clone());
         let losses = finite(losses.read().await?, self.place.phase)?;
 
         // Nothing below waits: a future dropped above has changed nothing.
@@ -249,19 +249,20 @@ impl<R: Rows> Trainer<R> {
         };
         let prefix = |pair| taught(pair).0;
         let y: Vec<_> = indices.iter().map(|&pair| taught(pair).1).collect();
-        let shape = [y.len(), self.memory.d()];
-        let dropped = (p > 0.0).then(|| {
-            let mut dropped = h.clone();
+        let (n, d) = (y.len(), self.memory.d());
+        let kept = (p > 0.0).then(|| {
+            let seen = self.config.seen(d);
+            let mut values = vec![1.0; n * seen];
             let step = self.place.steps_in_phase as u64;
-            drop_out(&mut dropped, p, self.config.seed, self.phase_key(), step);
-            dropped
+            drop_out(&mut values, p, self.config.seed, self.phase_key(), step);
+            Matrix { shape: [n, seen], values }.upload(&self.device)
         });
-        let h = Matrix { shape, values: h }.upload(&self.device);
-        let h_seen = match dropped {
-            Some(values) => Matrix { shape, values }.upload(&self.device),
-            None => h.clone(),
+        let h = Matrix { shape: [n, d], values: h }.upload(&self.device);
+        let seen = with_prefix(h.clone(), &self.head, self.config.prefix, |row| prefix(indices[row]));
+        let h_seen = match kept {
+            Some(kept) => seen * kept,
+            None => seen,
         };
-        let h_seen = with_prefix(h_seen, &self.head, self.config.prefix, |row| prefix(indices[row]));
         let predicts = self.place.phase != Phase::Reconstruction;
         let copy = (self.config.copy && predicts).then(|| {
             let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), prefix(row))).collect();
@@ -302,6 +303,13 @@ impl<R: Rows> Trainer<R> {
             rows,
             done: false,
         }
+    }
+
+    /// The learning rate of the next step.
+    fn lr(&self) -> f64 {
+        let AdapterConfig { lr, lr_decay, .. } = self.config;
+        let most = (self.max_epochs() * self.steps_in_epoch()) as f64;
+        if lr_decay { lr * (1.0 - self.place.steps_in_phase as f64 / most) } else { lr }
     }
 
     pub(super) fn batch_rows(&self) -> usize {

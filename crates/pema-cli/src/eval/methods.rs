@@ -76,12 +76,13 @@ pub const DISCLOSED: &str = "disclosed";
 
 /// Settings of the paper's own method, which all methods may share. The others make a method, and
 /// the seed of training is one of these.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 13] = [
     "rank",
     "alpha",
     "dropout",
     "kappa",
     "lr",
+    "lr_decay",
     "reconstruction_batch",
     "reconstruction_epochs",
     "prediction_batch",

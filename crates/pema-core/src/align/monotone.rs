@@ -13,6 +13,9 @@ pub enum Pairing {
     /// The context whose prefix says what the target's says, by [`align_prefixes`]; the pair counts
     /// less the less it does. Needs [`super::Contexts::Steps`].
     Alignment,
+    /// `f(prompt)` meets every `y_i`, also where the memory has contexts of steps: these say what the model
+    /// has written, which the target has not, and an adapter with local context learns to mistrust them.
+    Prompt,
 }
 
 /// How fast a pair's weight falls with the distance of its prefixes: to `e^-2`, about an eighth,

@@ -262,6 +262,8 @@ pub enum Pairing {
     Position,
     /// From the context after words that say what the target says so far.
     Alignment,
+    /// Every token from that of the prompt.
+    Prompt,
 }
 
 impl From<Pairing> for pema_core::align::Pairing {
@@ -269,6 +271,7 @@ impl From<Pairing> for pema_core::align::Pairing {
         match pairing {
             Pairing::Position => Self::Position,
             Pairing::Alignment => Self::Alignment,
+            Pairing::Prompt => Self::Prompt,
         }
     }
 }
