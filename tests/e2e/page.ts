@@ -195,8 +195,8 @@ export class PemaPage {
       const control = this.at(`setting-${key}`);
       // What this memory cannot teach is not used.
       if (await control.isDisabled()) continue;
-      const checked = key === 'pairing' ? value === 'alignment' : value;
-      await (typeof checked === 'boolean' ? control.setChecked(checked) : control.fill(String(checked)));
+      if (key === 'pairing') await control.selectOption(String(value));
+      else await (typeof value === 'boolean' ? control.setChecked(value) : control.fill(String(value)));
     }
     await this.task('train', () => this.at('train').click());
     return this.trained();

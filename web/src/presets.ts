@@ -11,9 +11,10 @@ export interface Preset {
 const context: Omit<TrainSettings, 'name'> = {
   rank: 128,
   alpha: 64,
-  dropout: 0.2,
+  dropout: 0.5,
   kappa: 0,
   learningRate: 5e-4,
+  lrDecay: true,
   reconstructionBatch: 256,
   jointBatch: 64,
   reconstructionEpochs: 10,
@@ -27,7 +28,7 @@ const context: Omit<TrainSettings, 'name'> = {
   attend: true,
   contrast: true,
   shortVocabulary: true,
-  pairing: 'position',
+  pairing: 'prompt',
   gate: false,
   seed: 1,
 };
@@ -42,7 +43,7 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'context',
     title: 'PEMA + local context',
-    note: 'For some hundreds or thousands of pairs. The adapter also sees the text so far and may copy from the prompt; with contexts of every step it first learns how the model writes, so that only what your targets change counts.',
+    note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that only what your targets change counts.',
     settings: context,
   },
   {
@@ -62,6 +63,7 @@ export const PRESETS: readonly Preset[] = [
       validateEvery: 100,
       patience: 2,
       learningRate: 1e-3,
+      lrDecay: false,
       prefix: 0,
       silu: false,
       recall: false,
@@ -69,6 +71,7 @@ export const PRESETS: readonly Preset[] = [
       attend: false,
       contrast: false,
       shortVocabulary: false,
+      pairing: 'position',
     },
   },
 ];

@@ -23,6 +23,7 @@ export type {
   MixingKind,
   ModelInfo,
   PairPreview,
+  Pairing,
   Phase,
   ScheduleKind,
   Stage,

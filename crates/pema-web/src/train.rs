@@ -140,6 +140,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         dropout: settings.dropout.into(),
         kappa: settings.kappa.into(),
         lr: settings.learning_rate.into(),
+        lr_decay: settings.lr_decay,
         reconstruction_batch: settings.reconstruction_batch as usize,
         reconstruction_epochs: settings.reconstruction_epochs as usize,
         prediction_batch: settings.joint_batch as usize,

@@ -33,8 +33,8 @@ export function textField(label: string, options: { value: string; test: string;
   return labelled(label, el('input', { type: 'text', spellcheck: 'false', autocomplete: 'off', ...attributes }), hint);
 }
 
-export function selectField(label: string, test: string, choices: readonly { value: string; title: string }[]): Labelled<HTMLSelectElement> {
-  return labelled(label, el('select', { test }, ...choices.map(({ value, title }) => el('option', { value }, title))));
+export function selectField(label: string, test: string, choices: readonly { value: string; title: string }[], hint?: string): Labelled<HTMLSelectElement> {
+  return labelled(label, el('select', { test }, ...choices.map(({ value, title }) => el('option', { value }, title))), hint);
 }
 
 export function checkField(label: string, options: { test: string; hint: string }): Labelled<HTMLInputElement> {

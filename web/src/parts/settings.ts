@@ -1,9 +1,9 @@
 import { el } from '../dom';
 import { DEFAULT_PRESET, PRESETS } from '../presets';
-import type { Contexts, TrainSettings } from '../protocol';
-import { checkField, choiceField, numberField, textField } from './fields';
+import type { Contexts, Pairing, TrainSettings } from '../protocol';
+import { checkField, choiceField, numberField, selectField, textField } from './fields';
 
-type Flag = 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'shortVocabulary' | 'gate';
+type Flag = 'lrDecay' | 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'shortVocabulary' | 'gate';
 type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
@@ -18,7 +18,7 @@ interface Field {
 const FIELDS: readonly Field[] = [
   { key: 'rank', label: 'Rank r', hint: 'Size of the adapter’s bottleneck', min: 1, step: 1 },
   { key: 'alpha', label: 'Alpha', hint: 'The adapter’s scale is alpha / r', min: 0, step: 'any' },
-  { key: 'dropout', label: 'Dropout', hint: 'Part of each context left out', min: 0, max: 0.99, step: 'any' },
+  { key: 'dropout', label: 'Dropout', hint: 'Part of what the adapter sees that training leaves out', min: 0, max: 0.99, step: 'any' },
   { key: 'kappa', label: 'Kappa', hint: 'Weight of reconstruction in phase 2', min: 0, max: 1, step: 'any' },
   { key: 'learningRate', label: 'Learning rate', hint: 'Of Adam', min: 0, step: 'any' },
   { key: 'reconstructionBatch', label: 'Batch, phase 1', hint: 'Rows a step', min: 1, step: 1 },
@@ -32,6 +32,7 @@ const FIELDS: readonly Field[] = [
 ];
 
 const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
+  { key: 'lrDecay', label: 'Falling learning rate', hint: 'Evenly, to nothing at the end of each phase’s epochs' },
   { key: 'silu', label: 'SiLU', hint: 'The bottleneck is not linear' },
   { key: 'recall', label: 'Recall', hint: 'The adapter attends over all of the text so far' },
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
@@ -39,6 +40,12 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'contrast', label: 'Contrast', hint: 'The adapter first learns the model’s own words, and counts as far as your targets change it. Needs contexts of every step, and kappa 0' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
   { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight. Needs contexts of every step' },
+];
+
+const PAIRINGS: readonly { value: Pairing; title: string }[] = [
+  { value: 'position', title: 'Of its place (paper)' },
+  { value: 'prompt', title: 'Of the prompt' },
+  { value: 'alignment', title: 'After words that say the same' },
 ];
 
 /** The contexts without which a flag means nothing. */
@@ -56,7 +63,7 @@ interface SettingsForm {
 export function settingsForm(): SettingsForm {
   const note = el('p', { class: 'note' });
   const flags = new Map<Flag, HTMLInputElement>();
-  const align = checkField('Align targets', { test: 'setting-pairing', hint: 'Learn each token after the model’s own words that say the same so far; needs contexts of every step' });
+  const pairing = selectField('Each token’s context', 'setting-pairing', PAIRINGS, 'Which of the model’s contexts a token is learned from, where the memory has one of every step');
   const inputs = new Map<Numeric, HTMLInputElement>();
 
   const apply = (id: string): void => {
@@ -65,7 +72,7 @@ export function settingsForm(): SettingsForm {
     note.textContent = preset.note;
     for (const [key, input] of inputs) input.value = String(preset.settings[key]);
     for (const [key, flag] of flags) flag.checked = preset.settings[key];
-    align.control.checked = preset.settings.pairing === 'alignment';
+    pairing.control.value = preset.settings.pairing;
   };
   const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
   const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
@@ -80,7 +87,7 @@ export function settingsForm(): SettingsForm {
     flags.set(key, field.control);
     grid.append(field.element);
   }
-  grid.append(align.element);
+  grid.append(pairing.element);
   grid.addEventListener('input', () => {
     presets.select(undefined);
     note.textContent = 'Settings of your own.';
@@ -110,6 +117,7 @@ export function settingsForm(): SettingsForm {
       dropout: value('dropout'),
       kappa: value('kappa'),
       learningRate: value('learningRate'),
+      lrDecay: chosen('lrDecay'),
       reconstructionBatch: value('reconstructionBatch'),
       jointBatch: value('jointBatch'),
       reconstructionEpochs: value('reconstructionEpochs'),
@@ -124,7 +132,7 @@ export function settingsForm(): SettingsForm {
       contrast: chosen('contrast'),
       shortVocabulary: chosen('shortVocabulary'),
       gate: chosen('gate'),
-      pairing: align.control.checked ? 'alignment' : 'position',
+      pairing: pairing.control.disabled ? 'position' : (PAIRINGS.find(({ value }) => value === pairing.control.value)?.value ?? 'position'),
       seed: value('seed'),
     };
   };
@@ -133,6 +141,7 @@ export function settingsForm(): SettingsForm {
       const flag = flags.get(key as Flag);
       if (flag) flag.disabled = contexts !== needed;
     }
+    pairing.control.disabled = contexts !== 'steps';
   };
   offerFor(undefined);
   return { element, read, offerFor };

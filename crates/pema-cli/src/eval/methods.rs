@@ -52,12 +52,12 @@ const ADAPTERS: [(&str, &str, &str); 9] = [
     (
         "short",
         "PEMA + local context, vocabulary met",
-        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}}"#,
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "pairing": "prompt"}"#,
     ),
     (
         "contrast",
         "PEMA + local context, vocabulary met, contrast",
-        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "contrast": true}"#,
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "pairing": "prompt", "contrast": true}"#,
     ),
     (
         "gated",

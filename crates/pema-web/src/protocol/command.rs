@@ -163,12 +163,14 @@ pub struct TrainSettings {
     pub rank: u32,
     /// Scale alpha; `s = alpha / r`.
     pub alpha: f32,
-    /// Part of `h` dropped while training.
+    /// Part of what the adapter sees that is dropped while training.
     pub dropout: f32,
     /// Weight of the reconstruction loss in the joint phase.
     pub kappa: f32,
     /// Adam's learning rate.
     pub learning_rate: f32,
+    /// Whether it falls evenly to 0 over each phase's epochs; false is the paper's method.
+    pub lr_decay: bool,
     /// Rows a step, reconstruction phase.
     pub reconstruction_batch: u32,
     /// Rows a step, joint phase.
