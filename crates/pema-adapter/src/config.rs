@@ -194,7 +194,7 @@ pub enum ConfigError {
     /// A gate where only first tokens could teach it.
     #[error(
         "a gate needs contexts of steps: those of the prompt alone follow no words, so only first tokens would teach it; leave \
-         gate out, or extract a memory of steps"
+         gate out, or extract a memory of steps and pair tokens by position or alignment"
     )]
     NothingToWeigh,
     /// Imitation of words that the memory does not hold.
