@@ -38,7 +38,7 @@ export const PRESETS: readonly Preset[] = [
     id: 'quick',
     title: 'Quick',
     note: 'A first look in few epochs, of what “PEMA + local context” gives.',
-    settings: { ...context, reconstructionEpochs: 6, jointEpochs: 4 },
+    settings: { ...context, reconstructionEpochs: 6, jointEpochs: 6 },
   },
   {
     id: 'context',

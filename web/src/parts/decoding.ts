@@ -36,6 +36,9 @@ const LEARNED = {
   offered: 'Learned: your adapter’s gate looks at both choices before each token and says its weight, at most lambda max.',
 } as const;
 
+/** The adapter's weight at first: what validation pairs chose for the presets' adapters on the sample and on news. */
+const LAMBDA_MAX = 0.5;
+
 interface DecodingForm {
   readonly element: HTMLElement;
   /** Undefined when a field holds nothing usable. */
@@ -88,8 +91,8 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
   weigh();
 
-  const shown = el('output', {}, '0.40');
-  const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: 0.4, test: 'lambda-max' }));
+  const shown = el('output', {}, LAMBDA_MAX.toFixed(2));
+  const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: LAMBDA_MAX, test: 'lambda-max' }));
   slider.control.addEventListener('input', () => write(shown, slider.control.valueAsNumber.toFixed(2)));
   slider.element.append(shown);
   slider.element.classList.add('slider');
