@@ -20,7 +20,7 @@ const context: Omit<TrainSettings, 'name'> = {
   reconstructionEpochs: 10,
   jointEpochs: 10,
   validateEvery: 40,
-  patience: 3,
+  patience: 6,
   prefix: 3,
   silu: true,
   recall: true,
