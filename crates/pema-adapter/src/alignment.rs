@@ -1,5 +1,6 @@
-//! Target alignment: each target token meets the context whose prefix says what the target's says.
+//! Pairing anew: which of the memory's contexts each target token meets.
 //!
+//! By target alignment each meets the context whose prefix says what the target's says.
 //! The paper pairs `f(c_i)` with `y_i` by position, though the PLM went its own way: where it
 //! put two words before what the target says, every later context is two words off. Here the
 //! target and the PLM's own words are aligned ([`align_prefixes`]), words being alike as far as
