@@ -31,7 +31,6 @@
 
 mod adapted;
 mod adapter;
-mod alignment;
 mod attend;
 mod attention;
 pub mod bench;
@@ -52,6 +51,7 @@ mod kernel;
 mod local_context;
 mod memory;
 mod mixture;
+mod pairing;
 mod places;
 mod product;
 mod random;

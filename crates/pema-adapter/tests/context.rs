@@ -86,7 +86,7 @@ fn config(prefix: usize, copy: bool) -> AdapterConfig {
 }
 
 fn returning_config(recall: bool) -> AdapterConfig {
-    AdapterConfig { recall, dropout: 0.1, prediction_epochs: 300, ..config(2, false) }
+    AdapterConfig { recall, dropout: 0.1, lr_decay: true, prediction_epochs: 200, ..config(2, false) }
 }
 
 fn trainer(config: AdapterConfig, memory: Memory<Arc<HostRows>>) -> Trainer<Arc<HostRows>> {
@@ -108,7 +108,7 @@ fn the_prefix_teaches_what_contexts_do_not_tell() {
 fn recall_teaches_what_the_last_tokens_do_not_tell() {
     let best = |recall| best_validation(&mut trainer(returning_config(recall), returning()));
     let (without, with) = (best(false), best(true));
-    assert!(with < 0.75 * without, "{with} with recall, {without} without");
+    assert!(with < 0.7 * without, "{with} with recall, {without} without");
 }
 
 #[test]

@@ -36,7 +36,7 @@ const LEARNED = {
   offered: 'Learned: your adapter’s gate looks at both choices before each token and says its weight, at most lambda max.',
 } as const;
 
-/** The adapter's weight at first: what validation pairs chose for the presets' adapters on the sample and on news. */
+/** The adapter's weight at first: what validation pairs chose in the studies of the sample and of news. */
 const LAMBDA_MAX = 0.5;
 
 interface DecodingForm {

@@ -250,7 +250,7 @@ impl<R: Rows> Trainer<R> {
         let prefix = |pair| taught(pair).0;
         let y: Vec<_> = indices.iter().map(|&pair| taught(pair).1).collect();
         let (n, d) = (y.len(), self.memory.d());
-        let kept = (p > 0.0).then(|| {
+        let mask = (p > 0.0).then(|| {
             let seen = self.config.seen(d);
             let mut values = vec![1.0; n * seen];
             let step = self.place.steps_in_phase as u64;
@@ -259,8 +259,8 @@ impl<R: Rows> Trainer<R> {
         });
         let h = Matrix { shape: [n, d], values: h }.upload(&self.device);
         let seen = with_prefix(h.clone(), &self.head, self.config.prefix, |row| prefix(indices[row]));
-        let h_seen = match kept {
-            Some(kept) => seen * kept,
+        let h_seen = match mask {
+            Some(mask) => seen * mask,
             None => seen,
         };
         let predicts = self.place.phase != Phase::Reconstruction;

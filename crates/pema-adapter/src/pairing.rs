@@ -1,8 +1,11 @@
 //! Pairing anew: which of the memory's contexts each target token meets.
 //!
-//! By target alignment each meets the context whose prefix says what the target's says.
 //! The paper pairs `f(c_i)` with `y_i` by position, though the PLM went its own way: where it
-//! put two words before what the target says, every later context is two words off. Here the
+//! put two words before what the target says, every later context is two words off.
+//!
+//! With the prompt, every token of a target meets `f(prompt)`, before the PLM went anywhere.
+//!
+//! By alignment each meets the context whose prefix says what the target's says: the
 //! target and the PLM's own words are aligned ([`align_prefixes`]), words being alike as far as
 //! the head's rows point the same way, and a pair counts less the less its prefixes agree. All of it
 //! happens at the data owner's, from tokens that the memory holds anyway.
