@@ -100,7 +100,7 @@ test('the head goes on where its download broke off', async ({ openTab, service 
 test('generation goes on after the service died', async ({ openTab, service, folder }) => {
   const pema = await openTab(service);
   await loadSome(pema, service, folder, 3);
-  const generation = failureOf(pema.generate('tell me a long story about a dog', { maxTokens: 400 }));
+  const generation = failureOf(pema.generate('tell me a long story about a dog', { maxTokens: 400, oneLine: false }));
   await expect(pema.at('tokens-plm')).not.toBeEmpty({ timeout: 60_000 });
   await service.process.kill();
   const failure = await generation;

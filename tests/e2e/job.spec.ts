@@ -19,6 +19,7 @@ test('a data owner trains an adapter, writes with it, and keeps it', async ({ op
 
   await pema.connect(service.url);
   expect(await pema.loadFiles(files, { template: SAMPLE_TEMPLATE })).toEqual({ train: SIZES.train, validation: SIZES.dev, test: SIZES.test });
+  await expect(pema.at('one-line')).toBeChecked();
   const memory = await pema.downloadMemory();
   expect(memory.trainRows).toBeGreaterThan(10 * SIZES.train);
   expect(memory.cached).toBe(false);

@@ -49,6 +49,7 @@ export interface DecodingOptions {
   schedule?: Schedule;
   lambdaMax?: number;
   maxTokens?: number;
+  oneLine?: boolean;
   /** Tokens at which the model is asked, 0 for none; at all of them if absent. */
   consult?: number;
   /** The adapter's entropy in nats above which the model is asked. */
@@ -392,7 +393,7 @@ export class PemaPage {
     if (!(await this.at(id).isChecked())) throw new Error(`${id} was not chosen`);
   }
 
-  private async decoding({ mixing, schedule, lambdaMax, maxTokens, consult, consultAbove, sampling }: DecodingOptions): Promise<void> {
+  private async decoding({ mixing, schedule, lambdaMax, maxTokens, oneLine, consult, consultAbove, sampling }: DecodingOptions): Promise<void> {
     if (await this.at('private-offer').isVisible()) {
       await this.pick(`asking-${consult !== undefined ? 'private' : consultAbove !== undefined ? 'unsure' : 'always'}`);
     }
@@ -402,6 +403,7 @@ export class PemaPage {
     if (schedule !== undefined) await this.pick(`schedule-${schedule}`);
     if (lambdaMax !== undefined) await this.at('lambda-max').fill(String(lambdaMax));
     if (maxTokens !== undefined) await this.at('max-tokens').fill(String(maxTokens));
+    if (oneLine !== undefined) await this.at('one-line').setChecked(oneLine);
     await this.pick(sampling ? 'mode-sampled' : 'mode-greedy');
     if (!sampling) return;
     await this.at('temperature').fill(String(sampling.temperature));

@@ -58,7 +58,7 @@ describe('training', () => {
 });
 
 test('the model writes for comparison unless it is not to learn what is written', () => {
-  const decoding = { mixture: { mixing: 'arithmetic', schedule: 'constant', lambdaMax: 1 }, sampling: undefined, noRepeat: 0, maxTokens: 1 } as const;
+  const decoding = { mixture: { mixing: 'arithmetic', schedule: 'constant', lambdaMax: 1 }, sampling: undefined, noRepeat: 0, maxTokens: 1, oneLine: false } as const;
   const compares = (consult: Asking | undefined): boolean | undefined =>
     sent(initialState('auto'), { type: 'generate', input: '', decoding: { ...decoding, consult } }).generation?.compares;
   expect([undefined, { first: 0 }, { first: 2 }, { above: 3 }].map(compares)).toEqual([true, false, false, false]);

@@ -7,10 +7,10 @@ use futures::executor::block_on;
 use pema_adapter::{Consult, Generation, Mixer, generate};
 use pema_core::{
     data::Template,
-    id::TokenId,
     prepare::prompt_tokens,
     sampling::Chooser,
     schedule::{GradualUnrolling, Mixing, Schedule, ScheduleError},
+    text::Draft,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,10 @@ pub struct TextArgs {
     /// At most so many tokens of a text.
     #[arg(long, default_value_t = 64)]
     pub max_tokens: usize,
+    /// A text ends where its line does: for templates after which the model goes on.
+    #[arg(long)]
+    #[serde(default)]
+    pub one_line: bool,
 }
 
 /// A text and its length.
@@ -109,13 +113,16 @@ impl Writer<'_> {
             no_repeat: self.bounds.no_repeat,
             max_tokens: self.bounds.max_tokens,
         };
-        let mut written: Vec<TokenId> = Vec::new();
-        let mut tokens = 0;
+        let mut draft = Draft::new(self.bounds.one_line);
+        let (mut tokens, mut decoded) = (0, Ok(()));
         block_on(generate(&mut self.stream, mixer, generation, |chosen| {
             tokens += 1;
-            written.extend((!chosen.is_end).then_some(chosen.token));
-            ControlFlow::Continue(())
+            if !chosen.is_end {
+                decoded = draft.push(tokenizer, chosen.token).map(drop);
+            }
+            if decoded.is_err() || draft.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }))?;
-        Ok(Written { text: tokenizer.decode(&written)?.trim().to_owned(), tokens })
+        decoded?;
+        Ok(Written { text: draft.finish(tokenizer)?, tokens })
     }
 }

@@ -5,7 +5,7 @@ use pema_core::{
     data::{Columns, Format, Pair, Split, Template, column_names, import},
     id::TokenId,
     prepare::{Prepared, prompt_tokens},
-    text::Tokenizer,
+    text::{Tokenizer, is_one_line},
     wire::ModelCard,
 };
 
@@ -77,6 +77,7 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
         train: validation_from,
         validation: all.len() as u32 - validation_from,
         test: test.len() as u32,
+        one_line: all.iter().all(|pair| is_one_line(&pair.target)),
         target_tokens: prepared.targets.pairs() as u32,
         prompt_tokens: prepared.prompts.iter().map(|prompt| prompt.tokens.len() as u32).sum(),
         memory_of_steps: estimate(Contexts::Steps),

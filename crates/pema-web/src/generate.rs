@@ -7,7 +7,7 @@ use pema_adapter::{Chosen, Consult, Generation, Mixer};
 use pema_core::{
     sampling::{Chooser, Sampling},
     schedule::{GradualUnrolling, Mixing, Schedule},
-    text::{StreamDecoder, Tokenizer},
+    text::{Draft, Tokenizer},
     wire::ModelCard,
 };
 
@@ -86,33 +86,29 @@ impl<'a> Generator<'a> {
             no_repeat: self.decoding.no_repeat as usize,
             max_tokens: self.room(prompt.len()),
         };
-        let mut decoder = StreamDecoder::default();
-        let mut text = Ok(String::new());
-        let mut stopped = false;
+        let mut draft = Draft::new(self.decoding.one_line);
+        let (mut decoded, mut stopped) = (Ok(()), false);
         pema_adapter::generate(&mut self.stream, &self.mixer, generation, |chosen| {
             let piece = match chosen.is_end {
-                true => Ok(None),
-                false => decoder.push(self.tokenizer, chosen.token),
+                true => Ok(String::new()),
+                false => draft.push(self.tokenizer, chosen.token),
             };
-            let piece = match piece {
-                Ok(piece) => piece.unwrap_or_default(),
+            let text = match piece {
+                Ok(text) => text,
                 Err(error) => {
-                    text = Err(error);
+                    decoded = Err(error);
                     return ControlFlow::Break(());
                 }
             };
-            if let Ok(text) = &mut text {
-                text.push_str(&piece);
-            }
             let Chosen { lambda, p_pema, p_plm, p_mixture, .. } = chosen;
-            on_token(StepToken { text: piece, lambda, p_pema, p_plm, p_mixture });
+            on_token(StepToken { text, lambda, p_pema, p_plm, p_mixture });
             stopped = self.page.stop_requested();
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if stopped || draft.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
         self.stream.show();
-        let text = text? + &decoder.finish(self.tokenizer)?;
-        Ok(Written { text: text.trim().to_owned(), stopped })
+        decoded?;
+        Ok(Written { text: draft.finish(self.tokenizer)?, stopped })
     }
 
     /// Steps that the user wants and the context allows.

@@ -1,6 +1,6 @@
 import { el, show, write } from '../dom';
 import type { Asking, Decoding, MixingKind, ScheduleKind } from '../protocol';
-import { choiceField, labelled, numberField } from './fields';
+import { checkField, choiceField, labelled, numberField } from './fields';
 
 const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'linear', title: 'Linear' },
@@ -47,6 +47,8 @@ interface DecodingForm {
   readonly offerPrivate: (offered: boolean) => void;
   /** Offers the weight of the adapter's gate, or takes the offer back. */
   readonly offerLearned: (offered: boolean) => void;
+  /** Says whether a text ends where its line does, until the user says otherwise. */
+  readonly setOneLine: (oneLine: boolean) => void;
   /** Whether it is chosen so that no generated token is sent. */
   readonly isSilent: () => boolean;
 }
@@ -99,6 +101,9 @@ export function decodingForm(onChange: () => void): DecodingForm {
 
   const maxTokens = numberField('At most, tokens', { value: 64, min: 1, max: 4096, step: 1, test: 'max-tokens' });
   const noRepeat = numberField('Never twice, tokens in a row', { value: 4, min: 0, max: 64, step: 1, test: 'no-repeat', hint: '0 allows repeats' });
+  const oneLine = checkField('One line', {
+    test: 'one-line', hint: 'The text ends with its line. On by itself where all targets have one line',
+  });
   const temperature = numberField('Temperature', { value: 0.7, min: 0.01, step: 'any', test: 'temperature' });
   const topK = numberField('Top k', { value: 0, min: 0, step: 1, test: 'top-k', hint: '0 keeps all' });
   const topP = numberField('Top p', { value: 1, min: 0.01, max: 1, step: 'any', test: 'top-p' });
@@ -124,7 +129,7 @@ export function decodingForm(onChange: () => void): DecodingForm {
     askingRow,
     el('div', { class: 'row' }, mixing.element, slider.element),
     el('div', { class: 'row' }, schedule.element, mode.element),
-    el('div', { class: 'row' }, maxTokens.element, noRepeat.element),
+    el('div', { class: 'row' }, maxTokens.element, noRepeat.element, oneLine.element),
     sampling,
   );
 
@@ -154,7 +159,11 @@ export function decodingForm(onChange: () => void): DecodingForm {
         : undefined,
       noRepeat: noRepeat.control.valueAsNumber,
       maxTokens: maxTokens.control.valueAsNumber,
+      oneLine: oneLine.control.checked,
     };
   };
-  return { element, read, offerPrivate, offerLearned, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
+  const setOneLine = (wanted: boolean): void => {
+    oneLine.control.checked = wanted;
+  };
+  return { element, read, offerPrivate, offerLearned, setOneLine, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
 }

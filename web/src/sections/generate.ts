@@ -92,5 +92,6 @@ export function mountGenerate(root: HTMLElement, app: App): void {
     decoding.offerLearned(used?.gate === true);
     write(note, used ? `Adapter in use: ${used.name}` : 'No adapter is in use; the model writes alone.');
   });
+  app.store.watch((state) => state.data, (data) => data && decoding.setOneLine(data.oneLine));
   output.append(outputs(app), evaluation(app, decoding.read), regeneration(app, decoding.read));
 }

@@ -3,6 +3,7 @@
 //! Special tokens are never added by the tokenizer's own template: BOS and EOS are the model
 //! card's, and these functions put them where the method wants them.
 
+mod draft;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -12,7 +13,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use stream::StreamDecoder;
+pub use draft::{Draft, is_one_line};
 
 use crate::id::TokenId;
 

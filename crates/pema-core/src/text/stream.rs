@@ -10,7 +10,7 @@ use crate::id::TokenId;
 /// Only the tokens since the last word shown are decoded again, so a long output costs no more a
 /// token than a short one.
 #[derive(Clone, Debug, Default)]
-pub struct StreamDecoder {
+pub(super) struct StreamDecoder {
     /// The tokens shown last, as context (SentencePiece drops the space of what comes first), and
     /// those held back.
     window: Vec<TokenId>,
@@ -23,7 +23,7 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// [`TextError::Decode`]; the token is kept and the next call may succeed.
-    pub fn push(&mut self, tokenizer: &Tokenizer, token: TokenId) -> Result<Option<String>, TextError> {
+    pub(super) fn push(&mut self, tokenizer: &Tokenizer, token: TokenId) -> Result<Option<String>, TextError> {
         self.window.push(token);
         let new = self.held_back(tokenizer)?;
         if new.is_empty() || new.ends_with(char::REPLACEMENT_CHARACTER) {
@@ -38,7 +38,7 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// [`TextError::Decode`].
-    pub fn finish(self, tokenizer: &Tokenizer) -> Result<String, TextError> {
+    pub(super) fn finish(self, tokenizer: &Tokenizer) -> Result<String, TextError> {
         self.held_back(tokenizer)
     }
 

@@ -3,6 +3,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::stream::StreamDecoder;
 use super::*;
 
 const EOS: TokenId = TokenId(0);
@@ -198,4 +199,41 @@ proptest! {
             prop_assert_eq!(streamed, t.decode(&ids).unwrap());
         }
     }
+}
+
+/// What a text shows token by token, and what it is in the end.
+fn draft(t: &Tokenizer, ids: &[TokenId], one_line: bool) -> (String, String) {
+    let mut draft = Draft::new(one_line);
+    let shown = ids.iter().map(|&id| draft.push(t, id).unwrap()).collect();
+    (shown, draft.finish(t).unwrap())
+}
+
+#[test]
+fn draft_of_one_line_ends_where_its_first_words_line_does() {
+    for t in [byte_level(), sentence_piece(true)] {
+        let ids = t.encode("\n\n hi h\n\nhi\n").unwrap();
+        let (shown, text) = draft(&t, &ids, true);
+        assert_eq!((shown.trim_start_matches('\n'), text.as_str()), (" hi h", "hi h"));
+        assert_eq!(draft(&t, &ids, false).1, "hi h\n\nhi");
+        assert_eq!(draft(&t, &t.encode("hi\r\nhi").unwrap(), true).1, "hi");
+        // A character that never came to its end.
+        let cut = &t.encode("hi €").unwrap();
+        let (_, text) = draft(&t, &cut[..cut.len() - 1], true);
+        assert_eq!(text.trim_end_matches(char::REPLACEMENT_CHARACTER), "hi ");
+    }
+}
+
+#[test]
+fn draft_is_over_with_the_token_that_ends_its_line() {
+    let t = byte_level();
+    let mut draft = Draft::new(true);
+    let over: Vec<bool> =
+        t.encode("\nhi\nh").unwrap().into_iter().map(|id| draft.push(&t, id).map(|_| draft.is_over()).unwrap()).collect();
+    assert_eq!(over, [false, false, true, true]);
+}
+
+#[test]
+fn one_line_is_without_line_ends_but_around_it() {
+    assert!(is_one_line(" \n hi hi\n") && is_one_line(""));
+    assert!(!is_one_line("hi\nhi") && !is_one_line("hi\rhi"));
 }

@@ -222,6 +222,8 @@ pub struct Decoding {
     pub no_repeat: u32,
     /// At most so many tokens.
     pub max_tokens: u32,
+    /// A text ends where its line does.
+    pub one_line: bool,
 }
 
 /// Which contexts of the model an adapter learns from and is given.

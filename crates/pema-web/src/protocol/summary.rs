@@ -87,6 +87,8 @@ pub struct DataSummary {
     pub validation: u32,
     /// Pairs by split.
     pub test: u32,
+    /// Whether every target to learn from is of one line.
+    pub one_line: bool,
     /// Tokens of all targets, EOS included.
     pub target_tokens: u32,
     /// Tokens of all prompts.

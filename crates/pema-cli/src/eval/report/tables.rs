@@ -70,6 +70,7 @@ fn texts(report: &Report) -> Option<Table> {
         0 => "any repetition allowed".to_owned(),
         n => format!("no {n} tokens in a row twice"),
     };
+    let extent = if bounds.one_line { " of one line" } else { "" };
     let chosen_by = match report.tuned_on {
         0 => "validation perplexity".to_owned(),
         pairs => format!("the chrF of {pairs} validation pairs"),
@@ -77,7 +78,7 @@ fn texts(report: &Report) -> Option<Table> {
     Some(Table {
         title: "Texts",
         note: format!(
-            "Greedy, at most {} tokens, {repeats}; BLEU and chrF as sacrebleu's. Weights are chosen by {chosen_by}. White-box \
+            "Greedy, at most {} tokens{extent}, {repeats}; BLEU and chrF as sacrebleu's. Weights are chosen by {chosen_by}. White-box \
              methods: at most 64 tokens, any repetition allowed.",
             bounds.max_tokens
         ),
