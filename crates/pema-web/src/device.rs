@@ -14,8 +14,8 @@ use crate::{
 /// Names under which browsers present adapters that run on the CPU.
 const SOFTWARE_ADAPTERS: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "microsoft basic render"];
 
-/// Launches that go to the GPU together: more than any token needs, with the uploads before them.
-const TASKS_MAX: usize = 128;
+/// Uploads and launches that go to the GPU together: more than any token needs.
+const TASKS_MAX: usize = 512;
 
 /// The devices of this worker. WebGPU can be initialised once.
 #[derive(Default)]

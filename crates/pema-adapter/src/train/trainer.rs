@@ -258,11 +258,6 @@ impl<R: Rows> Trainer<R> {
             Matrix { shape: [n, seen], values }.upload(&self.device)
         });
         let h = Matrix { shape: [n, d], values: h }.upload(&self.device);
-        let seen = with_prefix(h.clone(), &self.head, self.config.prefix, |row| prefix(indices[row]));
-        let h_seen = match mask {
-            Some(mask) => seen * mask,
-            None => seen,
-        };
         let predicts = self.place.phase != Phase::Reconstruction;
         let copy = (self.config.copy && predicts).then(|| {
             let rows: Vec<_> = indices.iter().map(|&row| (self.memory.prompt(row), prefix(row))).collect();
@@ -274,6 +269,12 @@ impl<R: Rows> Trainer<R> {
         });
         let attends = self.config.attend && predicts;
         let attend = attends.then(|| AttendContext::of_pairs(&self.memory, indices, &self.device)).transpose()?;
+        // After all uploads: each would send off the work before it.
+        let seen = with_prefix(h.clone(), &self.head, self.config.prefix, |row| prefix(indices[row]));
+        let h_seen = match mask {
+            Some(mask) => seen * mask,
+            None => seen,
+        };
         let y = match &self.kept {
             Some(kept) => kept.places(&y),
             None => y,
