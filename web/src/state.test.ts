@@ -71,7 +71,7 @@ test('a ledger entry replaces the one of its number', () => {
 });
 
 test('connecting again makes the pairs and the memory of the old model stale', () => {
-  const data = { train: 1, validation: 1, test: 1, targetTokens: 1, promptTokens: 1, memoryOfSteps: { rows: 1, bytes: 1 }, memoryOfPrompts: { rows: 1, bytes: 1 }, memoryOfPromptTokens: { rows: 1, bytes: 1 }, preview: [] };
+  const data = { train: 1, validation: 1, test: 1, oneLine: true, targetTokens: 1, promptTokens: 1, memoryOfSteps: { rows: 1, bytes: 1 }, memoryOfPrompts: { rows: 1, bytes: 1 }, memoryOfPromptTokens: { rows: 1, bytes: 1 }, preview: [] };
   const state = after(initialState('auto'), { type: 'data-loaded', data });
   expect(sent(state, { type: 'connect', url: 'http://localhost', key: undefined, head: 'f16' }).data).toBeUndefined();
 });
