@@ -1,5 +1,5 @@
 // What every kernel of the head begins with, after the constants D, SCALE, CAP (0: no softcap), SMOOTHING
-// (of contrast), WANTS_GRADIENT and HIGH_ROWS (the batch has more than 32), which the host puts before it.
+// (of contrast), WANTS_GRADIENT and HIGH_ROWS (the batch needs a tile's upper half), which the host puts before it.
 //
 // Every buffer is read_write because the host's are slices of few large ones, and WebGPU does not let one
 // dispatch bind a buffer both ways. The shape, its last binding, lies in a buffer of its own.

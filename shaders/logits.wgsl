@@ -1,5 +1,5 @@
 // A chunk of logits: softcap(scale * h W^T), with the maximum and the sum of exponentials of every
-// tile of 64 columns.
+// tile's columns.
 
 struct Shape {
   n: u32,       // rows of h
@@ -14,77 +14,85 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> peaks: array<vec2<f32>>;  // [n, tiles]: max, sum exp(l - max)
 @group(0) @binding(4) var<storage, read> shape: Shape;
 
-var<workgroup> parts: array<f32, 64 * 8>;
-var<workgroup> row_tops: array<f32, 64>;
+const RIGHT_BY_COLUMNS = false;
 
-@compute @workgroup_size(8, 8)
+var<workgroup> parts: array<f32, TILE_ROWS * LANES_X>;
+var<workgroup> row_tops: array<f32, TILE_ROWS>;
+
+// Where 4 rows of h begin.
+fn rows_at(first: u32) -> vec4<u32> {
+  return min(vec4(first) + vec4(0, 1, 2, 3), vec4(shape.n - 1)) * (D / 4);
+}
+
+// 4 entries of each.
+fn left_entries(rows: vec4<u32>, k: u32, end: u32) -> mat4x4<f32> {
+  let quad = k / 4;
+  return mat4x4(h[rows.x + quad], h[rows.y + quad], h[rows.z + quad], h[rows.w + quad]);
+}
+
+// 4 rows of w.
+fn columns_at(first: u32) -> vec4<u32> {
+  return shape.first + min(vec4(first) + vec4(0, 1, 2, 3), vec4(shape.width - 1));
+}
+
+// 4 entries of each, an entry a column of the result.
+fn right_entries(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
+  var block: mat4x4<f32>;
+  for (var r = 0u; r < 4; r++) {
+    block[r] = row_scale(columns[r]) * entries(columns[r], k / 4);
+  }
+  return transpose(block);
+}
+
+@compute @workgroup_size(LANES_X, LANES_Y)
 fn main(
   @builtin(workgroup_id) tile: vec3<u32>,
   @builtin(local_invocation_id) at: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  // This invocation stages 4 rows of h and 4 of w, 4 entries of d each.
-  let quad = lane / 4;
-  let band = lane % 4;
   var sums: Sums;
-  for (var k = 0u; k < D / 4; k += 4) {
-    var h_block: mat4x4<f32>;
-    var w_block: mat4x4<f32>;
-    for (var r = 0u; r < 4; r++) {
-      let row = min(tile.y * 64 + quad * 4 + r, shape.n - 1);
-      h_block[r] = h[row * (D / 4) + k + band];
-      let v = shape.first + min(tile.x * 64 + quad * 4 + r, shape.width - 1);
-      w_block[r] = row_scale(v) * entries(v, k + band);
-    }
-    h_block = transpose(h_block);
-    w_block = transpose(w_block);
-    for (var r = 0u; r < 4; r++) {
-      left[(band * 4 + r) * WIDTH + quad] = h_block[r];
-      right[(band * 4 + r) * WIDTH + quad] = w_block[r];
-    }
-    workgroupBarrier();
-    multiply(&sums, at);
-    workgroupBarrier();
-  }
+  add_products(&sums, tile, at, lane, 0, D);
 
-  // Rows of this invocation: maximum, then mass, each joined over the eight that share a row.
-  for (var q = 0u; q < 4; q++) {
-    let column = tile.x * 64 + at.x * 4 + 32 * (q % 2);
+  // Rows of this invocation: maximum, then mass, each joined over those that share a row.
+  for (var q = 0u; q < ROW_BLOCKS * COLUMN_BLOCKS; q++) {
+    let column = column_of(tile, at, q);
     let exists = vec4(column, column + 1, column + 2, column + 3) < vec4(shape.width);
     for (var r = 0u; r < 4; r++) {
       sums[q][r] = select(vec4(LOWEST), shaped(sums[q][r]), exists);
-      let row = tile.y * 64 + at.y * 4 + r + 32 * (q / 2);
+      let row = row_of(tile, at, q) + r;
       if WANTS_GRADIENT && row < shape.n {
         logits[row * shape.stride4 + column / 4] = sums[q][r];
       }
     }
   }
-  for (var half = 0u; half < 2; half++) {
+  for (var blocks = 0u; blocks < ROW_BLOCKS; blocks++) {
     for (var r = 0u; r < 4; r++) {
-      let l = max(sums[2 * half][r], sums[2 * half + 1][r]);
-      parts[(at.y * 4 + r + 32 * half) * 8 + at.x] = max(max(l.x, l.y), max(l.z, l.w));
+      let l = largest(&sums, blocks, r);
+      parts[(4 * (at.y + LANES_Y * blocks) + r) * LANES_X + at.x] = max(max(l.x, l.y), max(l.z, l.w));
     }
   }
   workgroupBarrier();
-  var top = LOWEST; // of row `lane`
-  for (var x = 0u; x < 8; x++) {
-    top = max(top, parts[lane * 8 + x]);
+  for (var row = lane; row < TILE_ROWS; row += LANES_X * LANES_Y) {
+    var top = LOWEST;
+    for (var x = 0u; x < LANES_X; x++) {
+      top = max(top, parts[row * LANES_X + x]);
+    }
+    row_tops[row] = top;
   }
-  row_tops[lane] = top;
   workgroupBarrier();
-  for (var half = 0u; half < 2; half++) {
+  for (var blocks = 0u; blocks < ROW_BLOCKS; blocks++) {
     for (var r = 0u; r < 4; r++) {
-      let row = at.y * 4 + r + 32 * half;
-      let weights = exp(sums[2 * half][r] - row_tops[row]) + exp(sums[2 * half + 1][r] - row_tops[row]);
-      parts[row * 8 + at.x] = dot(weights, vec4(1.0));
+      let row = 4 * (at.y + LANES_Y * blocks) + r;
+      parts[row * LANES_X + at.x] = dot(mass(&sums, blocks, r, row_tops[row]), vec4(1.0));
     }
   }
   workgroupBarrier();
-  if tile.y * 64 + lane < shape.n {
-    var mass = 0.0;
-    for (var x = 0u; x < 8; x++) {
-      mass += parts[lane * 8 + x];
+  for (var row = lane; row < TILE_ROWS && tile.y * TILE_ROWS + row < shape.n; row += LANES_X * LANES_Y) {
+    var total = 0.0;
+    for (var x = 0u; x < LANES_X; x++) {
+      total += parts[row * LANES_X + x];
     }
-    peaks[(tile.y * 64 + lane) * ((shape.width + 63) / 64) + tile.x] = vec2(top, mass);
+    let tiles = (shape.width + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    peaks[(tile.y * TILE_ROWS + row) * tiles + tile.x] = vec2(row_tops[row], total);
   }
 }

@@ -18,7 +18,39 @@ struct Shape {
 @group(0) @binding(2) var<storage, read_write> parts: array<f32>; // [splits, m, n]
 @group(0) @binding(3) var<storage, read> shape: Shape;
 
-@compute @workgroup_size(8, 8)
+const RIGHT_BY_COLUMNS = false;
+
+// Where 4 rows of a begin.
+fn rows_at(first: u32) -> vec4<u32> {
+  return min(vec4(first) + vec4(0, 1, 2, 3), vec4(shape.m - 1)) * shape.a_row;
+}
+
+// 4 entries of each; 0 at the end and after it.
+fn left_entries(rows: vec4<u32>, k: u32, end: u32) -> mat4x4<f32> {
+  var block: mat4x4<f32>;
+  for (var i = 0u; i < 4; i++) {
+    let of_a = rows + min(k + i, shape.k - 1) * shape.a_column;
+    block[i] = select(vec4(0.0), vec4(a[of_a.x], a[of_a.y], a[of_a.z], a[of_a.w]), k + i < end);
+  }
+  return transpose(block);
+}
+
+// Where 4 columns of b begin.
+fn columns_at(first: u32) -> vec4<u32> {
+  return min(vec4(first) + vec4(0, 1, 2, 3), vec4(shape.n - 1)) * shape.b_column;
+}
+
+// 4 entries of each, an entry a column of the result.
+fn right_entries(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
+  var block: mat4x4<f32>;
+  for (var i = 0u; i < 4; i++) {
+    let of_b = columns + min(k + i, shape.k - 1) * shape.b_row;
+    block[i] = vec4(b[of_b.x], b[of_b.y], b[of_b.z], b[of_b.w]);
+  }
+  return block;
+}
+
+@compute @workgroup_size(LANES_X, LANES_Y)
 fn main(
   @builtin(workgroup_id) tile: vec3<u32>,
   @builtin(local_invocation_id) at: vec3<u32>,
@@ -26,32 +58,14 @@ fn main(
 ) {
   let start = tile.z * shape.part;
   let end = min(start + shape.part, shape.k);
-  // This invocation stages 4 rows of a and 4 columns of b, 4 entries of k each.
-  let quad = lane / 4;
-  let band = lane % 4;
-  let rows = min(vec4(tile.y * 64 + quad * 4) + vec4(0, 1, 2, 3), vec4(shape.m - 1)) * shape.a_row;
-  let columns = min(vec4(tile.x * 64 + quad * 4) + vec4(0, 1, 2, 3), vec4(shape.n - 1)) * shape.b_column;
   var sums: Sums;
-  for (var first = start; first < end; first += 16) {
-    for (var i = 0u; i < 4; i++) {
-      let k = first + band * 4 + i;
-      let inside = min(k, shape.k - 1);
-      let of_a = rows + inside * shape.a_column;
-      let of_b = columns + inside * shape.b_row;
-      let left_quad = vec4(a[of_a.x], a[of_a.y], a[of_a.z], a[of_a.w]);
-      left[(band * 4 + i) * WIDTH + quad] = select(vec4(0.0), left_quad, k < end);
-      right[(band * 4 + i) * WIDTH + quad] = vec4(b[of_b.x], b[of_b.y], b[of_b.z], b[of_b.w]);
-    }
-    workgroupBarrier();
-    multiply(&sums, at);
-    workgroupBarrier();
-  }
+  add_products(&sums, tile, at, lane, start, end);
 
-  for (var q = 0u; q < 4; q++) {
+  for (var q = 0u; q < ROW_BLOCKS * COLUMN_BLOCKS; q++) {
     for (var r = 0u; r < 4; r++) {
-      let row = tile.y * 64 + at.y * 4 + r + 32 * (q / 2);
+      let row = row_of(tile, at, q) + r;
       for (var c = 0u; c < 4; c++) {
-        let column = tile.x * 64 + at.x * 4 + c + 32 * (q % 2);
+        let column = column_of(tile, at, q) + c;
         if row < shape.m && column < shape.n {
           parts[(tile.z * shape.m + row) * shape.n + column] = sums[q][r][c];
         }

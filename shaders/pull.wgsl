@@ -19,7 +19,44 @@ struct Shape {
 @group(0) @binding(3) var<storage, read_write> pull: array<vec4<f32>>;   // [splits, n, d / 4]
 @group(0) @binding(4) var<storage, read> shape: Shape;
 
-@compute @workgroup_size(8, 8)
+const RIGHT_BY_COLUMNS = true;
+
+struct Rows {
+  places: vec4<u32>, // where they begin in `logits`
+  tops: vec4<f32>,
+}
+
+fn rows_at(first: u32) -> Rows {
+  let rows = min(vec4(first) + vec4(0, 1, 2, 3), vec4(shape.n - 1));
+  return Rows(rows * shape.stride4, vec4(state[rows.x].x, state[rows.y].x, state[rows.z].x, state[rows.w].x));
+}
+
+// The weights of 4 rows x 4 vocabulary rows.
+fn left_entries(rows: Rows, k: u32, end: u32) -> mat4x4<f32> {
+  var weights: mat4x4<f32>;
+  for (var r = 0u; r < 4; r++) {
+    let l = logits[rows.places[r] + k / 4];
+    weights[r] = exp(l - rows.tops[r]) * slope(l);
+  }
+  return weights;
+}
+
+// The place of 4 columns within a row of w.
+fn columns_at(first: u32) -> u32 {
+  return min(first, D - 4) / 4;
+}
+
+// 4 vocabulary rows of them.
+fn right_entries(columns: u32, k: u32) -> mat4x4<f32> {
+  var block: mat4x4<f32>;
+  for (var r = 0u; r < 4; r++) {
+    let v = shape.first + min(k + r, shape.width - 1);
+    block[r] = row_scale(v) * entries(v, columns);
+  }
+  return block;
+}
+
+@compute @workgroup_size(LANES_X, LANES_Y)
 fn main(
   @builtin(workgroup_id) tile: vec3<u32>,
   @builtin(local_invocation_id) at: vec3<u32>,
@@ -27,40 +64,13 @@ fn main(
 ) {
   let start = tile.z * shape.part;
   let end = min(start + shape.part, shape.width);
-  // This invocation stages the weights of 4 rows x 4 vocabulary rows, and 4 vocabulary rows of 4
-  // columns.
-  let h_quad = lane / 4;
-  let h_band = lane % 4;
-  var tops: vec4<f32>;
-  for (var r = 0u; r < 4; r++) {
-    tops[r] = state[min(tile.y * 64 + h_quad * 4 + r, shape.n - 1)].x;
-  }
-  let w_quad = lane % 16;
-  let w_band = lane / 16;
-  let column = min(tile.x * 64 + w_quad * 4, D - 4);
   var sums: Sums;
-  for (var c = start; c < end; c += 16) {
-    var weights: mat4x4<f32>;
-    for (var r = 0u; r < 4; r++) {
-      let row = min(tile.y * 64 + h_quad * 4 + r, shape.n - 1);
-      let l = logits[row * shape.stride4 + c / 4 + h_band];
-      weights[r] = exp(l - tops[r]) * slope(l);
-    }
-    weights = transpose(weights);
-    for (var r = 0u; r < 4; r++) {
-      let v = shape.first + min(c + w_band * 4 + r, shape.width - 1);
-      left[(h_band * 4 + r) * WIDTH + h_quad] = weights[r];
-      right[(w_band * 4 + r) * WIDTH + w_quad] = row_scale(v) * entries(v, column / 4);
-    }
-    workgroupBarrier();
-    multiply(&sums, at);
-    workgroupBarrier();
-  }
+  add_products(&sums, tile, at, lane, start, end);
 
-  for (var q = 0u; q < 4; q++) {
-    let out_column = tile.x * 64 + at.x * 4 + 32 * (q % 2);
+  for (var q = 0u; q < ROW_BLOCKS * COLUMN_BLOCKS; q++) {
+    let out_column = column_of(tile, at, q);
     for (var r = 0u; r < 4; r++) {
-      let out_row = tile.y * 64 + at.y * 4 + r + 32 * (q / 2);
+      let out_row = row_of(tile, at, q) + r;
       if out_row < shape.n && out_column < D {
         let out = ((tile.z * shape.n + out_row) * D + out_column) / 4;
         if shape.fresh == 1 {

@@ -19,20 +19,22 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 
-/// Rows and columns of the tile that a workgroup of `shaders/tile.wgsl` computes.
-pub(crate) const TILE: usize = 64;
-
-/// Terms of its sums that it reads at a time.
-pub(crate) const TILE_DEPTH: usize = 16;
-
-/// Workgroups that keep a large GPU busy.
-pub(crate) const WORKGROUPS_WANTED: usize = 512;
+use crate::tile::Tile;
 
 /// The device, if it runs WGSL.
 pub(crate) fn device(device: &Device) -> Option<CubeDevice> {
     match device.as_dispatch() {
         DispatchDevice::Cube(device) if device.client().name() == "wgpu<wgsl>" => Some(device.clone()),
         _ => None,
+    }
+}
+
+/// How kernels sum products on such a device.
+pub(crate) fn tile(device: &CubeDevice) -> Tile {
+    // No card is behind a CPU, nor behind what a browser calls a fallback adapter.
+    match device.client().properties().identity.physical {
+        Some(_) => Tile::Gpu,
+        None => Tile::Cpu,
     }
 }
 

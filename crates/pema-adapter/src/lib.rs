@@ -10,7 +10,7 @@
 //! - [`Head`]: the frozen LM head on a device; [`Head::logits`].
 //! - [`HeadPool`], [`HeadSlice`]: the head spread over workers.
 //! - [`frozen_head_cross_entropy`]: `L_pd` and its gradient without an `[n, v]` tensor.
-//! - [`product`]: of two matrices, by Pema's own kernel where it runs.
+//! - [`product`]: of two matrices, by Pema's own kernel where it runs; [`Tile`]: how that sums.
 //! - [`Rows`], [`HostRows`], [`Memory`]: the external memory that training reads.
 //! - [`Trainer`], [`Progress`]: training, one step a call; [`Objective`]: a step's losses and gradients.
 //! - [`Checkpoint`]: everything that resuming needs, as safetensors bytes.
@@ -61,6 +61,7 @@ mod regeneration;
 mod shader_check;
 mod steps;
 mod tensor_file;
+mod tile;
 mod train;
 mod vocabulary;
 mod weighing;
@@ -79,10 +80,11 @@ pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};
 pub use mixture::{Distributions, Hidden, Mixer, NotPrivate, Picked, PrivateMixer};
-pub use product::product;
+pub use product::{product, product_with_tile};
 pub use recall::RecallContext;
 pub use regeneration::{Regeneration, RehearsalError, Rewritten, Who};
 pub use tensor_file::{FileError, ReadError};
+pub use tile::Tile;
 pub use train::{
     Activity, Batch, Extra, Gradients, InitialWeights, LossRecord, Losses, Objective, ObjectiveError, Phase, Progress,
     TrainError, Trainer, Validation, Weights,

@@ -34,6 +34,7 @@ pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest,
 use self::pooled::{KeptRows, PooledHead};
 pub(crate) use self::tokens::Tokens;
 use crate::tensor_file::{FileError, ReadError, read_f32};
+use crate::tile::Tile;
 
 /// Bytes of one block of the head on the device. Every WebGPU adapter binds 128 MiB to a shader; but the
 /// pages of Burn's memory pool become as large as the largest allocation, and what a step needs beside the
@@ -113,6 +114,12 @@ impl Head {
         let mean_square = squares / (v * d) as f64;
         let embedding_scale = if mean_square > 0.0 { mean_square.sqrt().recip() as f32 } else { 1.0 };
         Self { weights, v, d, form: file.form(), hash: file.hash.clone(), device: device.clone(), embedding_scale }
+    }
+
+    /// The same, whose kernels, where they are Pema's own, sum products in this tile rather than in the device's.
+    #[must_use]
+    pub fn with_tile(self, tile: Tile) -> Self {
+        Self { weights: self.weights.with_tile(tile), ..self }
     }
 
     /// Whether the workers that it is spread over, if any, still answer.
@@ -223,6 +230,15 @@ impl Weights {
             true => Self::Cpu(CpuHead::new(HeadRows::new(floats(&(0..shape[0]))?, shape[1], logits), device)),
             false => Self::Plain(PlainHead::upload(shape, logits, device, floats)?),
         })
+    }
+
+    #[cfg_attr(not(any(feature = "webgpu", feature = "wgpu")), expect(unused_variables, reason = "no kernel has a tile"))]
+    fn with_tile(self, tile: Tile) -> Self {
+        match self {
+            #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+            Self::Packed(head) => Self::Packed(head.with_tile(tile)),
+            other => other,
+        }
     }
 
     fn logit_shape(&self) -> LogitShape {

@@ -18,8 +18,9 @@ use super::{
     shader::{Constants, Shader},
 };
 use crate::{
-    kernel::{self, TILE, TILE_DEPTH, WORKGROUPS_WANTED, contiguous, empty},
+    kernel::{self, contiguous, empty},
     tensor_file::FileError,
+    tile::Tile,
 };
 
 /// Bytes of the logits that the loss holds at a time.
@@ -28,6 +29,9 @@ const LOGITS_BYTES_MAX: usize = 16 << 20;
 /// Vocabulary rows whose logits the loss holds at a time.
 const CHUNK_ROWS_MAX: usize = 8192;
 
+/// Invocations of a workgroup of [`Shader::LogitsOfFew`], a logit each.
+const LANES_OF_FEW: usize = 64;
+
 #[derive(Clone, Debug)]
 pub(crate) struct PackedHead {
     blocks: Vec<Block>,
@@ -35,6 +39,7 @@ pub(crate) struct PackedHead {
     form: HeadForm,
     pub(super) shape: LogitShape,
     device: CubeDevice,
+    tile: Tile,
 }
 
 /// Rows `rows` of `W_hd`.
@@ -48,7 +53,7 @@ struct Block {
 impl PackedHead {
     /// The device, if the kernels run on it for this `d`.
     pub(super) fn device(device: &Device, d: usize) -> Option<CubeDevice> {
-        kernel::device(device).filter(|_| d.is_multiple_of(TILE_DEPTH))
+        kernel::device(device).filter(|_| d.is_multiple_of(Tile::DEPTH))
     }
 
     /// `read` gives rows, all in one form. The device is one that [`Self::device`] gave.
@@ -68,7 +73,13 @@ impl PackedHead {
             Ok(Block { rows, w: client.create_from_slice(bytemuck::cast_slice(&packed)) })
         });
         let blocks = blocks.collect::<Result<_, FileError>>()?;
-        Ok(Self { blocks, d, form, shape, device })
+        let tile = kernel::tile(&device);
+        Ok(Self { blocks, d, form, shape, device, tile })
+    }
+
+    /// As [`super::Head::with_tile`].
+    pub(super) fn with_tile(self, tile: Tile) -> Self {
+        Self { tile, ..self }
     }
 
     /// `[n, d] -> [n, v]`, for few rows.
@@ -80,7 +91,7 @@ impl PackedHead {
         let logits = empty(&self.device, [n, v]);
         for block in &self.blocks {
             let rows = block.rows.len();
-            let workgroups = [rows.div_ceil(TILE), n, 1];
+            let workgroups = [rows.div_ceil(LANES_OF_FEW), n, 1];
             let shape = [rows, block.rows.start, v];
             launcher.run(Shader::LogitsOfFew, workgroups, &shape, &[&h.handle, &block.w, &logits.handle]);
         }
@@ -109,34 +120,35 @@ impl PackedHead {
     pub(super) fn losses(&self, h: Tensor<2>, y: &[TokenId], wants_gradient: bool) -> (Tensor<2>, Option<Tensor<2>>) {
         let [n, d] = h.dims();
         let h = contiguous(h);
-        let plan = Plan::new(n, d);
+        let plan = Plan::new(n, d, self.tile);
         let launcher = self.launcher(n, wants_gradient);
         let floats = |count: usize| launcher.client.empty(count * size_of::<f32>());
         // What no kernel will touch is one vec4: a binding cannot be empty.
         let if_wanted = |count: usize| floats(if wants_gradient { count } else { 4 });
         let logits = if_wanted(n * plan.chunk);
         let pull = if_wanted(plan.splits * n * d);
-        let peaks = floats(n * plan.chunk / TILE * 2);
+        let peaks = floats(n * plan.chunk / Tile::COLUMNS * 2);
         let state = floats(n * 4);
         let y = self.tokens(y);
+        let row_tiles = n.div_ceil(self.tile.rows());
 
         let mut fresh = 1;
         for block in &self.blocks {
             for first in (0..block.rows.len()).step_by(plan.chunk) {
                 let width = plan.chunk.min(block.rows.len() - first);
-                let tiles = width.div_ceil(TILE);
+                let tiles = width.div_ceil(Tile::COLUMNS);
                 launcher.run(
                     Shader::Logits,
-                    [tiles, n.div_ceil(TILE), 1],
+                    [tiles, row_tiles, 1],
                     &[n, first, width, plan.chunk / 4],
                     &[&h.handle, &block.w, &logits, &peaks],
                 );
                 launcher.run(Shader::Online, [n, 1, 1], &[tiles, fresh], &[&peaks, &state]);
                 if wants_gradient {
-                    let part = width.div_ceil(plan.splits).next_multiple_of(TILE_DEPTH);
+                    let part = width.div_ceil(plan.splits).next_multiple_of(Tile::DEPTH);
                     launcher.run(
                         Shader::Pull,
-                        [d.div_ceil(TILE), n.div_ceil(TILE), plan.splits],
+                        [d.div_ceil(Tile::COLUMNS), row_tiles, plan.splits],
                         &[n, first, width, plan.chunk / 4, part, fresh],
                         &[&logits, &block.w, &state, &pull],
                     );
@@ -164,7 +176,8 @@ impl PackedHead {
     /// For a batch of `n` rows.
     pub(super) fn launcher(&self, n: usize, wants_gradient: bool) -> Launcher {
         let LogitShape { scale, softcap } = self.shape;
-        let constants = Constants { d: self.d, form: self.form, scale, softcap, wants_gradient, high_rows: n > TILE / 2 };
+        let (tile, high_rows) = (self.tile, self.tile.has_high_rows(n));
+        let constants = Constants { d: self.d, form: self.form, scale, softcap, wants_gradient, tile, high_rows };
         Launcher { client: self.device.client(), constants }
     }
 
@@ -176,18 +189,18 @@ impl PackedHead {
 
 /// How a batch of `n` rows is cut up.
 struct Plan {
-    /// Vocabulary rows at a time, a multiple of [`TILE`].
+    /// Vocabulary rows at a time, a multiple of [`Tile::COLUMNS`].
     chunk: usize,
     /// Parts of a chunk that are summed apart, so that few rows of `h` keep many workgroups busy.
     splits: usize,
 }
 
 impl Plan {
-    fn new(n: usize, d: usize) -> Self {
-        let fitting = LOGITS_BYTES_MAX / (n * size_of::<f32>()) / TILE * TILE;
-        let chunk = fitting.clamp(TILE, CHUNK_ROWS_MAX);
-        let tiles = n.div_ceil(TILE) * d.div_ceil(TILE);
-        Self { chunk, splits: (WORKGROUPS_WANTED / tiles).clamp(1, chunk / TILE) }
+    fn new(n: usize, d: usize, tile: Tile) -> Self {
+        let fitting = LOGITS_BYTES_MAX / (n * size_of::<f32>()) / Tile::COLUMNS * Tile::COLUMNS;
+        let chunk = fitting.clamp(Tile::COLUMNS, CHUNK_ROWS_MAX);
+        let tiles = n.div_ceil(tile.rows()) * d.div_ceil(Tile::COLUMNS);
+        Self { chunk, splits: (tile.workgroups_wanted() / tiles).clamp(1, chunk / Tile::COLUMNS) }
     }
 }
 

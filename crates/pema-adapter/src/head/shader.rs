@@ -3,6 +3,8 @@
 use pema_core::head::HeadForm;
 use pema_core::schedule::SMOOTHING;
 
+use crate::tile::Tile;
+
 /// A kernel, by its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shader {
@@ -29,12 +31,12 @@ pub(super) struct Constants {
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
     pub(super) wants_gradient: bool,
-    /// Whether the batch has more than 32 rows.
+    pub(super) tile: Tile,
+    /// Whether the batch needs the upper half of a tile.
     pub(super) high_rows: bool,
 }
 
 const COMMON: &str = include_str!("../../../../shaders/common.wgsl");
-const TILE: &str = include_str!("../../../../shaders/tile.wgsl");
 const ORDER: &str = include_str!("../../../../shaders/order.wgsl");
 const LISTS: &str = include_str!("../../../../shaders/lists.wgsl");
 const JOIN: &str = include_str!("../../../../shaders/join.wgsl");
@@ -46,7 +48,7 @@ const THRESHOLD: &str = include_str!("../../../../shaders/threshold.wgsl");
 impl Shader {
     /// WGSL with an entry point `main`.
     pub(super) fn text(self, constants: Constants) -> String {
-        let Constants { d, form, scale, softcap, wants_gradient, high_rows } = constants;
+        let Constants { d, form, scale, softcap, wants_gradient, tile, high_rows } = constants;
         let softcap = softcap.unwrap_or(0.0);
         let constants = format!(
             "const D = {d}u;\n\
@@ -60,11 +62,12 @@ impl Shader {
             HeadForm::F16 => include_str!("../../../../shaders/weights_f16.wgsl"),
             HeadForm::Int8 => include_str!("../../../../shaders/weights_int8.wgsl"),
         };
+        let [sums, places] = tile.texts();
         let parts: &[&str] = match self {
-            Self::Logits => &[TILE, weights, include_str!("../../../../shaders/logits.wgsl")],
+            Self::Logits => &[sums, places, weights, include_str!("../../../../shaders/logits.wgsl")],
             Self::LogitsOfFew => &[weights, include_str!("../../../../shaders/logits_of_few.wgsl")],
             Self::Online => &[include_str!("../../../../shaders/online.wgsl")],
-            Self::Pull => &[TILE, weights, include_str!("../../../../shaders/pull.wgsl")],
+            Self::Pull => &[sums, places, weights, include_str!("../../../../shaders/pull.wgsl")],
             Self::Finish => &[weights, include_str!("../../../../shaders/finish.wgsl")],
             Self::Rows => &[weights, include_str!("../../../../shaders/rows.wgsl")],
             Self::Masses => &[ORDER, LISTS, JOIN, include_str!("../../../../shaders/masses.wgsl")],
@@ -90,9 +93,9 @@ mod tests {
         for shader in training.into_iter().chain(choosing) {
             for form in [HeadForm::F16, HeadForm::Int8] {
                 for softcap in [None, Some(30.0)] {
-                    for high_rows in [false, true] {
+                    for (tile, high_rows) in Tile::ALL.into_iter().flat_map(|tile| [(tile, false), (tile, true)]) {
                         let wants_gradient = high_rows;
-                        let constants = Constants { d: 576, form, scale: 0.5, softcap, wants_gradient, high_rows };
+                        let constants = Constants { d: 576, form, scale: 0.5, softcap, wants_gradient, tile, high_rows };
                         assert_valid(&shader.text(constants), &format!("{shader:?}, {constants:?}"));
                     }
                 }

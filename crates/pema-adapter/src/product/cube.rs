@@ -14,7 +14,8 @@ use burn::{
 use burn_cubecl::{CubeBackend, CubeDevice, cubecl::server::Handle, tensor::CubeTensor};
 
 use super::shader::Shader;
-use crate::kernel::{Source, TILE, TILE_DEPTH, WORKGROUPS_WANTED, empty, launch};
+use crate::kernel::{Source, empty, launch};
+use crate::tile::Tile;
 
 /// Least of `k` that is worth a part of its own.
 const PART_MIN: usize = 64;
@@ -32,17 +33,17 @@ impl Source for Shader {
 }
 
 /// As [`super::product`], on the device of both.
-pub(super) fn product(a: Tensor<2>, b: Tensor<2>, device: &CubeDevice) -> Tensor<2> {
+pub(super) fn product(a: Tensor<2>, b: Tensor<2>, device: &CubeDevice, tile: Tile) -> Tensor<2> {
     if !a.is_tracked() && !b.is_tracked() {
         let [a, b] = [a, b].map(|x| Matrix::of(&x.inner().try_into_primitive::<CubeBackend>().expect(SAME_DEVICE)));
-        return Tensor::from_primitive::<CubeBackend>(multiply(&a, &b, device));
+        return Tensor::from_primitive::<CubeBackend>(multiply(&a, &b, device, tile));
     }
     let [a, b] = [a, b].map(|x| x.autodiff().try_into_primitive::<Autodiff<CubeBackend>>().expect(SAME_DEVICE).into_parts());
     let [(a, a_node), (b, b_node)] = [a, b].map(|(x, node)| (Matrix::of(&x), node));
-    let result = multiply(&a, &b, device);
+    let result = multiply(&a, &b, device, tile);
     let prepared = Product.prepare::<NoCheckpointing>([a_node, b_node]).compute_bound().stateful();
     Tensor::from_primitive::<Autodiff<CubeBackend>>(match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish((a, b, device.clone()), result),
+        OpsKind::Tracked(prepared) => prepared.finish((a, b, device.clone(), tile), result),
         OpsKind::UnTracked(prepared) => prepared.finish(result),
     })
 }
@@ -53,16 +54,16 @@ const SAME_DEVICE: &str = "both lie on the device of the first";
 struct Product;
 
 impl Backward<CubeBackend, 2> for Product {
-    type State = (Matrix, Matrix, CubeDevice);
+    type State = (Matrix, Matrix, CubeDevice, Tile);
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let (a, b, device) = ops.state;
+        let (a, b, device, tile) = ops.state;
         binary::<CubeBackend, _, _>(
             ops.parents,
             ops.node,
             gradients,
-            |gradient| multiply(&Matrix::of(&gradient), &b.transposed(), &device),
-            |gradient| multiply(&a.transposed(), &Matrix::of(&gradient), &device),
+            |gradient| multiply(&Matrix::of(&gradient), &b.transposed(), &device, tile),
+            |gradient| multiply(&a.transposed(), &Matrix::of(&gradient), &device, tile),
         );
     }
 }
@@ -87,19 +88,19 @@ impl Matrix {
     }
 }
 
-fn multiply(a: &Matrix, b: &Matrix, device: &CubeDevice) -> CubeTensor {
+fn multiply(a: &Matrix, b: &Matrix, device: &CubeDevice, tile: Tile) -> CubeTensor {
     let ([m, k], [inner, n]) = (a.shape, b.shape);
     assert_eq!(k, inner, "[{m}, {k}] by [{inner}, {n}] is no product");
     let client = device.client();
     let result = empty(device, [m, n]);
-    let [columns, rows] = [n.div_ceil(TILE), m.div_ceil(TILE)];
-    let wanted = (WORKGROUPS_WANTED / (columns * rows)).clamp(1, k.div_ceil(PART_MIN));
-    let part = k.div_ceil(wanted).next_multiple_of(TILE_DEPTH);
+    let [columns, rows] = [n.div_ceil(Tile::COLUMNS), m.div_ceil(tile.rows())];
+    let wanted = (tile.workgroups_wanted() / (columns * rows)).clamp(1, k.div_ceil(PART_MIN));
+    let part = k.div_ceil(wanted).next_multiple_of(Tile::DEPTH);
     let splits = k.div_ceil(part);
     let parts = if splits > 1 { client.empty(splits * m * n * size_of::<f32>()) } else { result.handle.clone() };
     launch(
         &client,
-        Shader::Product { high_rows: m > TILE / 2 },
+        Shader::Product { tile, high_rows: tile.has_high_rows(m) },
         [columns, rows, splits],
         &[&[m, n, k, part], &a.strides[..], &b.strides[..]].concat(),
         &[&a.handle, &b.handle, &parts],

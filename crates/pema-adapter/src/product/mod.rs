@@ -10,6 +10,8 @@ mod shader;
 
 use burn::tensor::Tensor;
 
+use crate::tile::Tile;
+
 /// `a b`: `[m, k], [k, n] -> [m, n]`, f32; differentiable in each that is tracked by autodiff.
 ///
 /// # Panics
@@ -18,7 +20,21 @@ use burn::tensor::Tensor;
 pub fn product(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     #[cfg(any(feature = "webgpu", feature = "wgpu"))]
     if let Some(device) = crate::kernel::device(&a.device()) {
-        return cube::product(a, b, &device);
+        return cube::product(a, b, &device, crate::kernel::tile(&device));
+    }
+    a.matmul(b)
+}
+
+/// The same; the kernel sums products in this tile rather than in the device's.
+///
+/// # Panics
+///
+/// As [`product`].
+#[cfg_attr(not(any(feature = "webgpu", feature = "wgpu")), expect(unused_variables, reason = "no kernel has a tile"))]
+pub fn product_with_tile(a: Tensor<2>, b: Tensor<2>, tile: Tile) -> Tensor<2> {
+    #[cfg(any(feature = "webgpu", feature = "wgpu"))]
+    if let Some(device) = crate::kernel::device(&a.device()) {
+        return cube::product(a, b, &device, tile);
     }
     a.matmul(b)
 }

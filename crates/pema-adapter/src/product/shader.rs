@@ -1,10 +1,13 @@
 //! The text of the product's kernels, from the files in `shaders/`.
 
+use crate::tile::Tile;
+
 /// A kernel, by its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Shader {
-    /// `high_rows`: whether the result has more than 32 rows.
+    /// `high_rows`: whether the result needs the upper half of a tile.
     Product {
+        tile: Tile,
         high_rows: bool,
     },
     Sum,
@@ -14,12 +17,11 @@ impl Shader {
     /// WGSL with an entry point `main`.
     pub(super) fn text(self) -> String {
         match self {
-            Self::Product { high_rows } => [
-                &format!("const HIGH_ROWS = {high_rows};\n"),
-                include_str!("../../../../shaders/tile.wgsl"),
-                include_str!("../../../../shaders/product.wgsl"),
-            ]
-            .concat(),
+            Self::Product { tile, high_rows } => {
+                let [sums, places] = tile.texts();
+                let product = include_str!("../../../../shaders/product.wgsl");
+                [&format!("const HIGH_ROWS = {high_rows};\n"), sums, places, product].concat()
+            }
             Self::Sum => include_str!("../../../../shaders/sum.wgsl").to_owned(),
         }
     }
@@ -32,7 +34,8 @@ mod tests {
 
     #[test]
     fn naga_accepts_every_shader() {
-        for shader in [Shader::Product { high_rows: false }, Shader::Product { high_rows: true }, Shader::Sum] {
+        let product = |tile| [false, true].map(|high_rows| Shader::Product { tile, high_rows });
+        for shader in Tile::ALL.into_iter().flat_map(product).chain([Shader::Sum]) {
             assert_valid(&shader.text(), &format!("{shader:?}"));
         }
     }
