@@ -21,9 +21,9 @@ use burn_cubecl::{
 
 use crate::tile::Tile;
 
-/// The device, if it runs WGSL.
+/// The device, if it runs WGSL, with autodiff around it or not.
 pub(crate) fn device(device: &Device) -> Option<CubeDevice> {
-    match device.as_dispatch() {
+    match device.clone().inner().as_dispatch() {
         DispatchDevice::Cube(device) if device.client().name() == "wgpu<wgsl>" => Some(device.clone()),
         _ => None,
     }

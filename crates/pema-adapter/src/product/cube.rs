@@ -34,7 +34,7 @@ impl Source for Shader {
 
 /// As [`super::product`], on the device of both.
 pub(super) fn product(a: Tensor<2>, b: Tensor<2>, device: &CubeDevice, tile: Tile) -> Tensor<2> {
-    if !a.is_tracked() && !b.is_tracked() {
+    if ![&a, &b].iter().any(|x| x.device().is_autodiff()) {
         let [a, b] = [a, b].map(|x| Matrix::of(&x.inner().try_into_primitive::<CubeBackend>().expect(SAME_DEVICE)));
         return Tensor::from_primitive::<CubeBackend>(multiply(&a, &b, device, tile));
     }
