@@ -37,11 +37,13 @@ fn columns_at(first: u32) -> vec4<u32> {
 
 // 4 entries of each, an entry a column of the result.
 fn right_entries(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
-  var block: mat4x4<f32>;
-  for (var r = 0u; r < 4; r++) {
-    block[r] = row_scale(columns[r]) * entries(columns[r], k / 4);
-  }
-  return transpose(block);
+  let quad = k / 4;
+  return transpose(mat4x4(
+    row_scale(columns.x) * entries(columns.x, quad),
+    row_scale(columns.y) * entries(columns.y, quad),
+    row_scale(columns.z) * entries(columns.z, quad),
+    row_scale(columns.w) * entries(columns.w, quad),
+  ));
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)

@@ -27,12 +27,22 @@ fn rows_at(first: u32) -> vec4<u32> {
 
 // 4 entries of each; 0 at the end and after it.
 fn left_entries(rows: vec4<u32>, k: u32, end: u32) -> mat4x4<f32> {
-  var block: mat4x4<f32>;
-  for (var i = 0u; i < 4; i++) {
-    let of_a = rows + min(k + i, shape.k - 1) * shape.a_column;
-    block[i] = select(vec4(0.0), vec4(a[of_a.x], a[of_a.y], a[of_a.z], a[of_a.w]), k + i < end);
-  }
-  return transpose(block);
+  let exists = vec4(k) + vec4(0, 1, 2, 3) < vec4(end);
+  return mat4x4(
+    select(vec4(0.0), of_a(rows.x, k), exists),
+    select(vec4(0.0), of_a(rows.y, k), exists),
+    select(vec4(0.0), of_a(rows.z, k), exists),
+    select(vec4(0.0), of_a(rows.w, k), exists),
+  );
+}
+
+fn of_a(row: u32, k: u32) -> vec4<f32> {
+  let at = row + entries_at(k) * shape.a_column;
+  return vec4(a[at.x], a[at.y], a[at.z], a[at.w]);
+}
+
+fn entries_at(k: u32) -> vec4<u32> {
+  return min(vec4(k) + vec4(0, 1, 2, 3), vec4(shape.k - 1));
 }
 
 // Where 4 columns of b begin.
@@ -42,12 +52,12 @@ fn columns_at(first: u32) -> vec4<u32> {
 
 // 4 entries of each, an entry a column of the result.
 fn right_entries(columns: vec4<u32>, k: u32) -> mat4x4<f32> {
-  var block: mat4x4<f32>;
-  for (var i = 0u; i < 4; i++) {
-    let of_b = columns + min(k + i, shape.k - 1) * shape.b_row;
-    block[i] = vec4(b[of_b.x], b[of_b.y], b[of_b.z], b[of_b.w]);
-  }
-  return block;
+  let rows = entries_at(k) * shape.b_row;
+  return mat4x4(of_b(columns + rows.x), of_b(columns + rows.y), of_b(columns + rows.z), of_b(columns + rows.w));
+}
+
+fn of_b(at: vec4<u32>) -> vec4<f32> {
+  return vec4(b[at.x], b[at.y], b[at.z], b[at.w]);
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)

@@ -33,12 +33,17 @@ fn rows_at(first: u32) -> Rows {
 
 // The weights of 4 rows x 4 vocabulary rows.
 fn left_entries(rows: Rows, k: u32, end: u32) -> mat4x4<f32> {
-  var weights: mat4x4<f32>;
-  for (var r = 0u; r < 4; r++) {
-    let l = logits[rows.places[r] + k / 4];
-    weights[r] = exp(l - rows.tops[r]) * slope(l);
-  }
-  return weights;
+  let at = rows.places + k / 4;
+  return mat4x4(
+    weights(logits[at.x], rows.tops.x),
+    weights(logits[at.y], rows.tops.y),
+    weights(logits[at.z], rows.tops.z),
+    weights(logits[at.w], rows.tops.w),
+  );
+}
+
+fn weights(logits: vec4<f32>, top: f32) -> vec4<f32> {
+  return exp(logits - top) * slope(logits);
 }
 
 // The place of 4 columns within a row of w.
@@ -48,12 +53,13 @@ fn columns_at(first: u32) -> u32 {
 
 // 4 vocabulary rows of them.
 fn right_entries(columns: u32, k: u32) -> mat4x4<f32> {
-  var block: mat4x4<f32>;
-  for (var r = 0u; r < 4; r++) {
-    let v = shape.first + min(k + r, shape.width - 1);
-    block[r] = row_scale(v) * entries(v, columns);
-  }
-  return block;
+  let rows = shape.first + min(vec4(k) + vec4(0, 1, 2, 3), vec4(shape.width - 1));
+  return mat4x4(
+    row_scale(rows.x) * entries(rows.x, columns),
+    row_scale(rows.y) * entries(rows.y, columns),
+    row_scale(rows.z) * entries(rows.z, columns),
+    row_scale(rows.w) * entries(rows.w, columns),
+  );
 }
 
 @compute @workgroup_size(LANES_X, LANES_Y)

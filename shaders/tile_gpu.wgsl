@@ -32,10 +32,16 @@ fn add_products(sums: ptr<function, Sums>, tile: vec3<u32>, at: vec3<u32>, lane:
   for (var k = start; k < end; k += 16) {
     let left_block = transpose(left_entries(rows, k + left_band * 4, end));
     let right_block = right_entries(columns, k + right_band * 4);
-    for (var i = 0u; i < 4; i++) {
-      left[(left_band * 4 + i) * WIDTH + left_quad] = left_block[i];
-      right[(right_band * 4 + i) * WIDTH + right_quad] = right_block[i];
-    }
+    let left_at = left_band * 4 * WIDTH + left_quad;
+    left[left_at] = left_block[0];
+    left[left_at + WIDTH] = left_block[1];
+    left[left_at + 2 * WIDTH] = left_block[2];
+    left[left_at + 3 * WIDTH] = left_block[3];
+    let right_at = right_band * 4 * WIDTH + right_quad;
+    right[right_at] = right_block[0];
+    right[right_at + WIDTH] = right_block[1];
+    right[right_at + 2 * WIDTH] = right_block[2];
+    right[right_at + 3 * WIDTH] = right_block[3];
     workgroupBarrier();
     multiply(sums, at);
     workgroupBarrier();
