@@ -14,7 +14,8 @@ use crate::{
 /// Names under which browsers present adapters that run on the CPU.
 const SOFTWARE_ADAPTERS: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "microsoft basic render"];
 
-/// Uploads and launches that go to the GPU together: more than any token needs.
+/// Uploads and launches that go to the GPU together: more than any token needs. In training the head's loss sends
+/// them off earlier.
 const TASKS_MAX: usize = 512;
 
 /// The devices of this worker. WebGPU can be initialised once.

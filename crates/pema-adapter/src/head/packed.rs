@@ -169,6 +169,11 @@ impl PackedHead {
                 &[&h.handle, &block.w, &y, &state, &pull, &losses.handle, gradient],
             );
         }
+        if wants_gradient && cfg!(target_family = "wasm") {
+            // The device begins with this, most of a step, while the host goes on to the backward pass. Elsewhere
+            // CubeCL sends off work by itself before a step is whole. What fails, fails again when it is read.
+            launcher.client.flush().ok();
+        }
         let tensor = Tensor::from_primitive::<CubeBackend>;
         (tensor(losses), gradient.map(tensor))
     }
