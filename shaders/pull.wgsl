@@ -2,7 +2,7 @@
 // of h towards. The chunk is cut into `splits` parts, each with its own sums, so that few rows keep
 // many workgroups busy.
 //
-// The weights are made from the logits as they are staged.
+// The weights are made from the logits as they are read.
 
 struct Shape {
   n: u32,
