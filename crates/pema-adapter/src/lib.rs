@@ -38,6 +38,7 @@ mod checkpoint;
 mod config;
 mod contrast;
 mod copying;
+mod device;
 mod distribution;
 mod encoder;
 mod export;

@@ -6,9 +6,11 @@
 //! - [`LogitShape`]: from products to logits.
 
 mod exp;
+mod product;
 mod rows;
 mod softmax;
 
+pub use product::{Matrix, add_product};
 pub use rows::HeadRows;
 pub use softmax::SoftmaxPart;
 

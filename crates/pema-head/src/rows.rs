@@ -2,13 +2,15 @@
 //!
 //! A tile of rows goes through everything while the cache holds it: its logits, their exponentials, and
 //! what these pull the gradient to. As products with the whole head, one after the other, it would be
-//! read from memory twice, and across its rows the second time. The products of a tile are gemm's.
+//! read from memory twice, and across its rows the second time.
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use gemm::Parallelism;
-
-use crate::{LogitShape, SoftmaxPart, exp::exp};
+use crate::{
+    LogitShape, SoftmaxPart,
+    exp::exp,
+    product::{Batch, add_pull},
+};
 
 /// Rows of the head in a tile: at `d` 576, 288 KiB beside their logits, which a core's cache holds.
 const TILE_ROWS: usize = 128;
@@ -67,11 +69,12 @@ impl HeadRows {
     /// # Panics
     /// If `h` is not whole rows of `d` entries.
     pub fn logits(&self, h: &[f32]) -> Vec<f32> {
-        let (n, count) = (h.len() / self.d, self.count());
+        let batch = Batch::new(h, self.d);
+        let (n, count) = (batch.n(), self.count());
         let of_part = |part: Range<usize>| -> Vec<f32> {
             let mut logits = vec![0.0; part.len() * n];
             for (w, logits) in self.tiles(part).zip(logits.chunks_mut(TILE_ROWS * n)) {
-                products(w, h, self.d, logits);
+                batch.products(w, logits);
             }
             logits
         };
@@ -92,14 +95,15 @@ impl HeadRows {
     /// # Panics
     /// If `h` is not whole rows of `d` entries.
     pub fn softmax(&self, h: &[f32], wants_pull: bool) -> SoftmaxPart {
-        let batch = |h: &[f32]| {
-            let parts = in_parallel(self.parts(), |part| self.softmax_of_part(part, h, wants_pull));
-            let empty = SoftmaxPart::empty(h.len() / self.d, self.d, wants_pull);
+        let softmax_of = |h: &[f32]| {
+            let batch = Batch::new(h, self.d);
+            let parts = in_parallel(self.parts(), |part| self.softmax_of_part(part, &batch, wants_pull));
+            let empty = SoftmaxPart::empty(batch.n(), self.d, wants_pull);
             parts.iter().fold(empty, SoftmaxPart::join)
         };
         let mut all = SoftmaxPart::empty(0, self.d, wants_pull);
         for h in h.chunks(BATCH_ROWS * self.d) {
-            let SoftmaxPart { top, mass, pull } = batch(h);
+            let SoftmaxPart { top, mass, pull } = softmax_of(h);
             all.top.extend(top);
             all.mass.extend(mass);
             all.pull.extend(pull);
@@ -107,13 +111,13 @@ impl HeadRows {
         all
     }
 
-    fn softmax_of_part(&self, part: Range<usize>, h: &[f32], wants_pull: bool) -> SoftmaxPart {
-        let n = h.len() / self.d;
+    fn softmax_of_part(&self, part: Range<usize>, batch: &Batch<'_>, wants_pull: bool) -> SoftmaxPart {
+        let n = batch.n();
         let SoftmaxPart { mut top, mut mass, mut pull } = SoftmaxPart::empty(n, self.d, wants_pull);
         let mut room = vec![0.0; TILE_ROWS * n];
         for w in self.tiles(part) {
             let logits = &mut room[..w.len() / self.d * n]; // [rows, n]
-            products(w, h, self.d, logits);
+            batch.products(w, logits);
             if self.shape != LogitShape::PLAIN {
                 logits.iter_mut().for_each(|logit| *logit = self.shape.logit(*logit));
             }
@@ -171,70 +175,6 @@ fn in_parallel<T: Send>(parts: Vec<Range<usize>>, of_part: impl Fn(Range<usize>)
     #[cfg(target_family = "wasm")]
     let results = parts.into_iter().map(of_part).collect();
     results
-}
-
-/// `out [rows, n] = w h^T`, of `w [rows, d]` and `h [n, d]`.
-fn products(w: &[f32], h: &[f32], d: usize, out: &mut [f32]) {
-    let (rows, n) = (w.len() / d, h.len() / d);
-    assert!(w.len() == rows * d && h.len() == n * d && out.len() == rows * n, "matrices of other shapes");
-    let (d_stride, n_stride) = (d as isize, n as isize);
-    // As `out^T = h w^T`, column by column.
-    // SAFETY: all three matrices are row-major and, as asserted, of these shapes.
-    unsafe {
-        gemm::gemm(
-            n,
-            rows,
-            d,
-            out.as_mut_ptr(),
-            n_stride,
-            1,
-            false,
-            h.as_ptr(),
-            1,
-            d_stride,
-            w.as_ptr(),
-            d_stride,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-/// `pull [n, d] += weights^T w`, of `weights [rows, n]` and `w [rows, d]`.
-fn add_pull(w: &[f32], weights: &[f32], d: usize, pull: &mut [f32]) {
-    let (rows, n) = (w.len() / d, pull.len() / d);
-    assert!(w.len() == rows * d && weights.len() == rows * n && pull.len() == n * d, "matrices of other shapes");
-    let (d_stride, n_stride) = (d as isize, n as isize);
-    // As `pull^T += w^T weights`, column by column.
-    // SAFETY: all three matrices are row-major and, as asserted, of these shapes.
-    unsafe {
-        gemm::gemm(
-            d,
-            n,
-            rows,
-            pull.as_mut_ptr(),
-            d_stride,
-            1,
-            true,
-            w.as_ptr(),
-            d_stride,
-            1,
-            weights.as_ptr(),
-            1,
-            n_stride,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
 }
 
 #[cfg(test)]

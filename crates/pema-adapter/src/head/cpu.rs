@@ -1,9 +1,6 @@
 //! The head in a CPU's memory, which `pema-head` computes with, as tensors see it.
 
-use burn::{
-    backend::DispatchDevice,
-    tensor::{Device, Tensor, TensorData},
-};
+use burn::tensor::{Device, Tensor, TensorData};
 use pema_core::id::TokenId;
 use pema_head::{HeadRows, LogitShape};
 
@@ -17,11 +14,6 @@ pub(super) struct CpuHead {
 }
 
 impl CpuHead {
-    /// Whether a device is this.
-    pub(super) fn is_on(device: &Device) -> bool {
-        matches!(device.as_dispatch(), DispatchDevice::Flex(_))
-    }
-
     pub(super) fn new(rows: HeadRows, device: &Device) -> Self {
         Self { rows, device: device.clone() }
     }

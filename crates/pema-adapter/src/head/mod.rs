@@ -33,6 +33,7 @@ use self::plain::PlainHead;
 pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
 use self::pooled::{KeptRows, PooledHead};
 pub(crate) use self::tokens::Tokens;
+use crate::device::is_cpu;
 use crate::tensor_file::{FileError, ReadError, read_f32};
 use crate::tile::Tile;
 
@@ -226,7 +227,7 @@ impl Weights {
             return Ok(Self::Packed(PackedHead::upload(shape, logits, device, read)?));
         }
         let mut floats = |rows: &Range<usize>| Ok(read(rows)?.into_f32());
-        Ok(match CpuHead::is_on(device) {
+        Ok(match is_cpu(device) {
             true => Self::Cpu(CpuHead::new(HeadRows::new(floats(&(0..shape[0]))?, shape[1], logits), device)),
             false => Self::Plain(PlainHead::upload(shape, logits, device, floats)?),
         })
