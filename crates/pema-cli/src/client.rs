@@ -23,6 +23,8 @@ use ureq::{
     http::{Response, Uri},
 };
 
+use crate::progress;
+
 /// Which service.
 #[derive(Args, Clone, Debug)]
 pub struct ServiceArgs {
@@ -97,7 +99,7 @@ impl Client {
                 keep(entry, self.artifact(&path, &entry.sha256)?)?;
             }
             kept = manifest.shards.len();
-            eprint!("\r{} of {} rows extracted", manifest.rows_done, manifest.rows);
+            progress::show(format_args!("{} of {} rows extracted", manifest.rows_done, manifest.rows));
             match &manifest.state {
                 MemoryState::Done => break,
                 MemoryState::Failed { detail } => bail!("the service could not finish the memory: {detail}"),
@@ -105,7 +107,7 @@ impl Client {
             }
             manifest = serde_json::from_slice(&self.get(&format!("/v1/memories/{}", manifest.id))?)?;
         }
-        eprintln!();
+        progress::clear();
         let delete = self.agent.delete(format!("{}/v1/memories/{}", self.base, manifest.id));
         answer(delete.header("Authorization", self.authorization()).call())?;
         Ok(manifest)

@@ -8,6 +8,7 @@ mod extract;
 mod folder;
 mod generate;
 mod pairs;
+mod progress;
 mod regenerate;
 mod serve;
 mod tasks;

@@ -21,6 +21,7 @@ use crate::{
     folder::{Folder, read},
     generate::MixArgs,
     pairs::PairArgs,
+    progress,
     writer::Mixture,
 };
 
@@ -139,9 +140,9 @@ fn send(regeneration: &Regeneration<'_>, folder: &Folder, args: &Args) -> Result
             bail!("ended at pair {}: its next token would pass --max-overlap {}", prompt + 1, args.max_overlap);
         };
         keep(builder.push(rewritten.h, rewritten.tokens)?)?;
-        eprint!("\r{} of {} prompts", prompt + 1, prompts.len());
+        progress::show(format_args!("{} of {} prompts", prompt + 1, prompts.len()));
     }
-    eprintln!();
+    progress::clear();
     report("the mixture, as it was sent,", &told);
     let (last, manifest) = builder.finish(card.model, folder.round()?.saturating_add(1))?;
     keep(last)?;

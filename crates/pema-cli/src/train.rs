@@ -12,6 +12,7 @@ use crate::{
     device::DeviceArgs,
     folder::{Folder, write},
     pairs::PairArgs,
+    progress,
 };
 
 /// What to train on and how; settings not given are the reference's.
@@ -86,16 +87,18 @@ fn report(progress: &Progress, began: Instant) {
     let Progress { phase, epoch, steps_in_phase, loss, .. } = progress;
     let seconds = began.elapsed().as_secs_f64();
     if progress.activity == Activity::Training {
-        eprint!("\r{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} loss {loss:.4}   ");
+        progress::show(format_args!("{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} loss {loss:.4}"));
     }
     if let Some(GateFit { pairs, loss, constant_loss, lambda }) = progress.gate {
+        progress::clear();
         println!(
-            "\r{seconds:.1} s gate learned from {pairs} pairs: loss {loss:.4}, with the best constant weight, {lambda:.2}, \
+            "{seconds:.1} s gate learned from {pairs} pairs: loss {loss:.4}, with the best constant weight, {lambda:.2}, \
              {constant_loss:.4}"
         );
     }
     if let Some(validation) = progress.validation {
         let best = if validation.best { " best" } else { "" };
-        println!("\r{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} validation {:.4}{best}", validation.loss);
+        progress::clear();
+        println!("{seconds:.1} s {phase:?} epoch {epoch} step {steps_in_phase} validation {:.4}{best}", validation.loss);
     }
 }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     device::Place,
     folder::{Folder, read},
+    progress,
 };
 
 /// What all work is done with. Cheap to copy, also into other threads.
@@ -173,11 +174,11 @@ impl<'a> Bench<'a> {
         while !trainer.is_done() {
             let progress = block_on(trainer.step())?;
             if self.alone {
-                eprint!("\r  {:?} epoch {} loss {:.3}   ", progress.phase, progress.epoch, progress.loss);
+                progress::show(format_args!("  {:?} epoch {} loss {:.3}", progress.phase, progress.epoch, progress.loss));
             }
         }
         if self.alone {
-            eprintln!();
+            progress::clear();
         }
         let adapter = trainer.adapter().context("training ended without an adapter")?;
         let (seconds, peak_memory_bytes) = meter.stop();

@@ -14,6 +14,7 @@ use pema_core::{
 use crate::{
     client::Client,
     folder::{Folder, read, write},
+    progress,
 };
 
 /// A reference and the PLM's contexts along it.
@@ -67,9 +68,9 @@ pub fn along_targets(folder: &Folder, client: &Client, pairs: &Prepared, states:
         shard.step.extend(0..rows as u32);
         // The model's own tokens are not asked for here.
         shard.token.extend(std::iter::repeat_n(TokenId::default(), rows));
-        eprint!("\r{} of {} references", number + 1, pairs.prompts.len());
+        progress::show(format_args!("{} of {} references", number + 1, pairs.prompts.len()));
     }
-    eprintln!();
+    progress::clear();
     write(&path, &shard.encode())?;
     Ok(shard)
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     client::Client,
+    progress,
     writer::{Form, Mixture, TextArgs, Writer, Written},
 };
 
@@ -140,7 +141,7 @@ impl Desk<'_> {
                 let mut writer = Writer { folder, template, stream, bounds: self.bounds };
                 let write = |pair: &Pair| {
                     let output = writer.write(&pair.input, &mixer, mixture, Consult::Always)?;
-                    eprint!("\r  {} of {} texts", done.fetch_add(1, Ordering::Relaxed) + 1, inputs.len());
+                    progress::show(format_args!("  {} of {} texts", done.fetch_add(1, Ordering::Relaxed) + 1, inputs.len()));
                     Ok(output)
                 };
                 let outputs = pairs.iter().map(write).collect::<Result<Vec<_>>>()?;
@@ -153,7 +154,7 @@ impl Desk<'_> {
                 let ends = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
                 ends.collect::<Result<Vec<_>>>()
             })?;
-            eprintln!();
+            progress::clear();
             Ok(Texts { outputs: parts.concat(), seconds: began.elapsed().as_secs_f64() })
         })
     }
