@@ -4,9 +4,11 @@ import { startWorker } from './blob-worker';
 import type { Slices, SliceWeights, StartSlices, Want } from './pkg/pema_web';
 import sliceUrl from './slice.ts?worker&url';
 
+/** Rows of a head, a question about it, or that it is needed no more: that alone is not answered. */
 export type SliceMessage =
-  | { weights: SliceWeights; d: number; scale: number; softcap: number | undefined }
-  | { h: Float32Array; want: Want };
+  | { head: number; weights: SliceWeights; d: number; scale: number; softcap: number | undefined }
+  | { head: number; h: Float32Array; want: Want }
+  | { head: number };
 
 export interface SliceReply {
   answer?: Float32Array;
@@ -19,8 +21,11 @@ const MOST_WORKERS = 8;
 /** One for each core. */
 export const sliceCount = (): number => Math.min(MOST_WORKERS, navigator.hardwareConcurrency);
 
-export const startSlices: StartSlices = async (weights, d, scale, softcap) => {
-  const workers = weights.map(() => startWorker(new URL(sliceUrl, import.meta.url), 'pema slice'));
+export const startSlices: StartSlices = (count) => {
+  const workers = Array.from({ length: count }, () => startWorker(new URL(sliceUrl, import.meta.url), 'pema slice'));
+  /** Which workers have rows of a head. */
+  const holders = new Map<number, Worker[]>();
+  let heads = 0;
   let alive = true;
   const close = (): void => {
     alive = false;
@@ -42,15 +47,26 @@ export const startSlices: StartSlices = async (weights, d, scale, softcap) => {
       worker.postMessage(message, transfer);
     });
 
-  const slices: Slices = {
-    ask: (h, want) => Promise.all(workers.map((worker) => send(worker, { h, want }, []))),
+  const load: Slices['load'] = async (weights, d, scale, softcap) => {
+    const head = heads++;
+    const mine = workers.slice(0, weights.length);
+    holders.set(head, mine);
+    await Promise.all(mine.map((worker, i) => {
+      const rows = weights[i] ?? { rows: new Uint16Array() };
+      const buffers = 'scales' in rows ? [rows.rows.buffer, rows.scales.buffer] : [rows.rows.buffer];
+      return send(worker, { head, weights: rows, d, scale, softcap }, buffers);
+    }));
+    return head;
+  };
+
+  return {
+    load,
+    ask: (head, h, want) => Promise.all((holders.get(head) ?? []).map((worker) => send(worker, { head, h, want }, []))),
+    forget: (head) => {
+      for (const worker of holders.get(head) ?? []) worker.postMessage({ head } satisfies SliceMessage);
+      holders.delete(head);
+    },
     isAlive: () => alive,
     close,
   };
-  await Promise.all(workers.map((worker, i) => {
-    const mine = weights[i] ?? { rows: new Uint16Array() };
-    const buffers = 'scales' in mine ? [mine.rows.buffer, mine.scales.buffer] : [mine.rows.buffer];
-    return send(worker, { weights: mine, d, scale, softcap }, buffers);
-  }));
-  return slices;
 };

@@ -76,7 +76,9 @@ pub use encoder::{Activation, Encoder};
 pub use export::{AdapterSummary, ExportError, ImportError};
 pub use gate::{Gate, GateFit};
 pub use generation::{Chosen, Consult, ContextStream, Generation, generate};
-pub use head::{Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
+pub use head::{
+    Head, HeadError, HeadPool, HeadSlice, PoolError, PoolFuture, PooledId, SliceRequest, SliceRows, SliceWant, SliceWeights,
+};
 pub use head_loss::{LossError, frozen_head_cross_entropy};
 pub use join::MemoryBuilder;
 pub use memory::{HostRows, Memory, MemoryError, Rows, RowsError};

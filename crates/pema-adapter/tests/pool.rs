@@ -2,14 +2,18 @@
 
 mod common;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use burn::tensor::Device;
 use common::{assert_close, block_on, head_file, int8_file, model, noise, small_config, small_memory, tensor, train, values};
 use half::f16;
 use pema_adapter::{
-    Activity, AdapterConfig, Head, HeadPool, HeadSlice, Hidden, LossError, Mixer, Phase, PoolError, PoolFuture, SliceRequest,
-    SliceRows, SliceWant, Trainer, frozen_head_cross_entropy,
+    Activity, AdapterConfig, Head, HeadPool, HeadSlice, Hidden, LossError, Mixer, Phase, PoolError, PoolFuture, PooledId,
+    SliceRequest, SliceRows, SliceWant, Trainer, Vocabulary, frozen_head_cross_entropy,
 };
 use pema_core::id::TokenId;
 use pema_core::schedule::Mix;
@@ -20,7 +24,8 @@ const SHAPES: [(f32, Option<f32>); 2] = [(1.0, None), (0.6, Some(3.0))];
 #[derive(Debug)]
 struct Here {
     workers: usize,
-    slices: RefCell<Vec<HeadSlice>>,
+    heads: RefCell<BTreeMap<PooledId, Vec<HeadSlice>>>,
+    loaded: Cell<PooledId>,
     /// Rows of each request, and what was wanted of them.
     asked: RefCell<Vec<(usize, SliceWant)>>,
     answers: fn(Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, PoolError>,
@@ -32,7 +37,7 @@ impl Here {
     }
 
     fn answering(workers: usize, answers: fn(Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, PoolError>) -> Rc<Self> {
-        Rc::new(Self { workers, slices: RefCell::default(), asked: RefCell::default(), answers })
+        Rc::new(Self { workers, heads: RefCell::default(), loaded: Cell::default(), asked: RefCell::default(), answers })
     }
 }
 
@@ -41,17 +46,21 @@ impl HeadPool for Here {
         self.workers
     }
 
-    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()> {
-        let made = slices.into_iter().map(HeadSlice::new).collect();
-        self.slices.replace(made);
-        Box::pin(async { Ok(()) })
+    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, PooledId> {
+        let head = self.loaded.replace(self.loaded.get() + 1);
+        self.heads.borrow_mut().insert(head, slices.into_iter().map(HeadSlice::new).collect());
+        Box::pin(async move { Ok(head) })
     }
 
-    fn ask(&self, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
+    fn ask(&self, head: PooledId, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
         Box::pin(async move {
             self.asked.borrow_mut().push((request.h.len() / 8, request.want));
-            (self.answers)(self.slices.borrow().iter().map(|slice| slice.answer(&request)).collect())
+            (self.answers)(self.heads.borrow()[&head].iter().map(|slice| slice.answer(&request)).collect())
         })
+    }
+
+    fn forget(&self, head: PooledId) {
+        self.heads.borrow_mut().remove(&head);
     }
 
     fn is_alive(&self) -> bool {
@@ -103,14 +112,34 @@ fn assert_same_numbers(heads: [Head; 2], what: &str) {
 
 #[test]
 fn training_on_a_spread_head_takes_the_same_course() {
-    for file in files(21, 8) {
-        let courses = heads(&file, 1.0, None, Here::new(2)).map(|head| {
-            let mut trainer = block_on(Trainer::new(small_config(), small_memory(), head, model(), Device::flex())).unwrap();
-            train(&mut trainer).iter().map(|progress| progress.loss).collect::<Vec<_>>()
-        });
-        let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
-        assert_close(&courses[0], &plain, 1e-5, "losses");
+    // Unspread, rows of an int8 head become f16 for a short vocabulary.
+    for (vocabulary, tolerances) in [(Vocabulary::Full, [1e-5, 1e-5]), (Vocabulary::Met { top_k: 2 }, [1e-5, 1e-3])] {
+        let config = AdapterConfig { vocabulary, ..small_config() };
+        for (file, tolerance) in files(21, 8).into_iter().zip(tolerances) {
+            let courses = heads(&file, 1.0, None, Here::new(2)).map(|head| {
+                let new = Trainer::new(config.clone(), small_memory(), head, model(), Device::flex());
+                train(&mut block_on(new).unwrap()).iter().map(|progress| progress.loss).collect::<Vec<_>>()
+            });
+            let plain: Vec<f64> = courses[1].iter().map(|x| f64::from(*x)).collect();
+            assert_close(&courses[0], &plain, tolerance, &format!("losses, {vocabulary:?}"));
+        }
     }
+}
+
+#[test]
+fn a_short_vocabulary_is_spread_too_and_forgotten() {
+    let pool = Here::new(2);
+    let [head, _] = heads(&files(21, 8)[0], 1.0, None, pool.clone());
+    let config = AdapterConfig { vocabulary: Vocabulary::Met { top_k: 0 }, kappa: 0.0, ..small_config() };
+    let mut trainer = block_on(Trainer::new(config, small_memory(), head.clone(), model(), Device::flex())).unwrap();
+    pool.asked.take();
+    block_on(trainer.step()).unwrap();
+    assert_eq!(pool.asked.take().len(), 1);
+    assert_eq!(pool.heads.borrow().len(), 2);
+    drop(trainer);
+    assert_eq!(pool.heads.borrow().len(), 1);
+    drop(head);
+    assert!(pool.heads.borrow().is_empty());
 }
 
 #[test]

@@ -1,20 +1,24 @@
-//! The CPU's workers: each holds some rows of the head, so that training and generating use every
+//! The CPU's workers: each holds some rows of each head, so that training and generating use every
 //! core without shared memory. The page's TypeScript starts them and carries messages.
 
 use std::{cell::RefCell, fmt};
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use js_sys::{Array, Float32Array, Int8Array, Object, Reflect, Uint16Array};
-use pema_adapter::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
+use pema_adapter::{HeadPool, HeadSlice, PoolError, PoolFuture, PooledId, SliceRequest, SliceRows, SliceWant, SliceWeights};
 use pema_core::head::Int8Rows;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** Workers that hold the head, some rows each. */
+/** Workers that hold heads, some rows of each. */
 export interface Slices {
-  /** Every worker's answer, in their order. */
-  ask(h: Float32Array, want: Want): Promise<Float32Array[]>;
+  /** Gives a head's rows to as many workers, in their order; what it is called from now on. */
+  load(weights: SliceWeights[], d: number, scale: number, softcap: number | undefined): Promise<number>;
+  /** What every worker that has rows of a head answers, in their order. */
+  ask(head: number, h: Float32Array, want: Want): Promise<Float32Array[]>;
+  /** Lets the workers forget a head. */
+  forget(head: number): void;
   /** Whether every worker still answers. */
   isAlive(): boolean;
   /** Ends the workers. */
@@ -24,8 +28,8 @@ export interface Slices {
 /** Some rows of the head: f16 `[rows, d]`, or int8 with a scale a row. */
 export type SliceWeights = { rows: Uint16Array } | { rows: Int8Array; scales: Float32Array };
 
-/** Starts workers with these rows of the head. */
-export type StartSlices = (weights: SliceWeights[], d: number, scale: number, softcap: number | undefined) => Promise<Slices>;
+/** Starts so many workers. */
+export type StartSlices = (workers: number) => Slices;
 "#;
 
 #[wasm_bindgen]
@@ -35,7 +39,13 @@ extern "C" {
     type Slices;
 
     #[wasm_bindgen(method, catch)]
-    async fn ask(this: &Slices, h: Float32Array, want: Want) -> Result<JsValue, JsValue>;
+    async fn load(this: &Slices, weights: Array, d: usize, scale: f32, softcap: Option<f32>) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    async fn ask(this: &Slices, head: PooledId, h: Float32Array, want: Want) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method)]
+    fn forget(this: &Slices, head: PooledId);
 
     #[wasm_bindgen(method, js_name = isAlive)]
     fn is_alive(this: &Slices) -> bool;
@@ -94,7 +104,7 @@ impl Slice {
     }
 }
 
-/// This tab's workers for one head; they end with it.
+/// This tab's workers, started when they are given a head; they end with it.
 pub(crate) struct TabPool {
     workers: usize,
     start: StartSlices,
@@ -102,9 +112,14 @@ pub(crate) struct TabPool {
 }
 
 impl TabPool {
-    /// So many workers, started when they are given a head.
+    /// So many workers.
     pub(crate) fn new(workers: usize, start: StartSlices) -> Self {
         Self { workers, start, slices: RefCell::default() }
+    }
+
+    /// The workers, if they are started.
+    fn slices(&self) -> Option<Slices> {
+        self.slices.borrow().as_ref().map(|slices| JsValue::from(slices).unchecked_into())
     }
 }
 
@@ -127,31 +142,38 @@ impl HeadPool for TabPool {
         self.workers
     }
 
-    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()> {
+    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, PooledId> {
         Box::pin(async move {
             let Some(first) = slices.first() else { return Err(PoolError("it was given no rows".into())) };
             let (d, scale, softcap) = (first.d, first.scale, first.softcap);
             let weights = slices.iter().map(|slice| weights(slice.rows)).collect::<Result<Array, _>>().map_err(said)?;
-            let arguments = Array::of4(&weights, &d.into(), &scale.into(), &softcap.into());
-            let started = self.start.apply(&JsValue::NULL, &arguments).map_err(said)?;
-            let started = wasm_bindgen_futures::JsFuture::from(js_sys::Promise::from(started)).await.map_err(said)?;
-            self.slices.replace(Some(started.unchecked_into()));
-            Ok(())
+            if self.slices.borrow().is_none() {
+                let started = self.start.call1(&JsValue::NULL, &self.workers.into()).map_err(said)?;
+                self.slices.replace(Some(started.unchecked_into()));
+            }
+            let workers = self.slices().ok_or_else(not_started)?;
+            let head = workers.load(weights, d, scale, softcap).await.map_err(said)?;
+            head.as_f64().map(|head| head as PooledId).ok_or_else(|| PoolError("it gave the head no name".into()))
         })
     }
 
-    fn ask(&self, SliceRequest { h, want }: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
+    fn ask(&self, head: PooledId, SliceRequest { h, want }: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>> {
         Box::pin(async move {
             let want = match want {
                 SliceWant::Logits => Want::Logits,
                 SliceWant::Softmax => Want::Softmax,
                 SliceWant::SoftmaxAndPull => Want::SoftmaxAndPull,
             };
-            let slices = self.slices.borrow().as_ref().map(|slices| JsValue::from(slices).unchecked_into::<Slices>());
-            let slices = slices.ok_or_else(|| PoolError("it was not started".into()))?;
-            let answers = slices.ask(Float32Array::from(h.as_slice()), want).await.map_err(said)?;
+            let workers = self.slices().ok_or_else(not_started)?;
+            let answers = workers.ask(head, Float32Array::from(h.as_slice()), want).await.map_err(said)?;
             Ok(Array::from(&answers).iter().map(|answer| Float32Array::new(&answer).to_vec()).collect())
         })
+    }
+
+    fn forget(&self, head: PooledId) {
+        if let Some(workers) = self.slices() {
+            workers.forget(head);
+        }
     }
 
     fn is_alive(&self) -> bool {
@@ -175,4 +197,8 @@ fn weights(weights: SliceWeights<'_>) -> Result<Object, JsValue> {
 
 fn said(error: JsValue) -> PoolError {
     PoolError(error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message())))
+}
+
+fn not_started() -> PoolError {
+    PoolError("it was not started".into())
 }

@@ -30,7 +30,7 @@ use self::packed::PackedHead;
 #[cfg(any(feature = "webgpu", feature = "wgpu"))]
 pub(crate) use self::pick::Order;
 use self::plain::PlainHead;
-pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, SliceRequest, SliceRows, SliceWant, SliceWeights};
+pub use self::pooled::{HeadPool, HeadSlice, PoolError, PoolFuture, PooledId, SliceRequest, SliceRows, SliceWant, SliceWeights};
 use self::pooled::{KeptRows, PooledHead};
 pub(crate) use self::tokens::Tokens;
 use crate::device::is_cpu;
@@ -175,15 +175,19 @@ impl Head {
         })
     }
 
-    /// The head of these tokens alone, each less than `v`, in this order; at least one. On a CPU one
-    /// worker holds it, as it is small.
+    /// The head of these tokens alone, each less than `v`, in this order; at least one.
     pub(crate) async fn subset(&self, tokens: &[TokenId]) -> Result<Self, HeadError> {
-        let (shape, logits) = ([tokens.len(), self.d], self.weights.logit_shape());
-        let rows = read_f32(self.tokens(&tokens.iter().copied().map(Some).collect::<Vec<_>>()).rows()).await?;
-        // Rows of an int8 head too become f16 here, which moves them less than a thousandth.
-        let weights = Weights::upload(shape, logits, &self.device, |block| {
-            Ok(FileRows::Floats(rows[block.start * self.d..block.end * self.d].to_vec()))
-        })?;
+        let weights = match &self.weights {
+            Weights::Pooled(head) => Weights::Pooled(head.subset(tokens).await?),
+            weights => {
+                let (shape, logits) = ([tokens.len(), self.d], weights.logit_shape());
+                let rows = read_f32(self.tokens(&tokens.iter().copied().map(Some).collect::<Vec<_>>()).rows()).await?;
+                // Rows of an int8 head too become f16 here, which moves them less than a thousandth.
+                Weights::upload(shape, logits, &self.device, |block| {
+                    Ok(FileRows::Floats(rows[block.start * self.d..block.end * self.d].to_vec()))
+                })?
+            }
+        };
         Ok(Self { weights, v: tokens.len(), hash: self.hash.clone(), device: self.device.clone(), ..*self })
     }
 

@@ -74,20 +74,26 @@ impl<'a> SliceWeights<'a> {
     }
 }
 
-/// Workers with a [`HeadSlice`] each.
+/// Workers with a [`HeadSlice`] of each head that is spread over them.
 pub trait HeadPool: fmt::Debug {
     /// How many workers there are, at least 1.
     fn workers(&self) -> usize;
 
-    /// Gives every worker its rows, in their order.
-    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, ()>;
+    /// Gives a head's rows to as many workers, in their order; what the head is called from now on.
+    fn load<'a>(&'a self, slices: Vec<SliceRows<'a>>) -> PoolFuture<'a, PooledId>;
 
-    /// The workers' answers, in their order.
-    fn ask(&self, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>>;
+    /// What the workers that have rows of a head answer, in their order.
+    fn ask(&self, head: PooledId, request: SliceRequest) -> PoolFuture<'_, Vec<Vec<f32>>>;
+
+    /// Lets them forget a head.
+    fn forget(&self, head: PooledId);
 
     /// Whether every worker still answers.
     fn is_alive(&self) -> bool;
 }
+
+/// A head of a pool.
+pub type PooledId = u32;
 
 /// What a pool's worker said.
 pub type PoolFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PoolError>> + 'a>>;
@@ -137,6 +143,19 @@ impl KeptRows {
         }
     }
 
+    /// These rows of it, in this order.
+    fn pick(&self, tokens: &[TokenId], d: usize) -> Self {
+        let mut picked = Self::default();
+        for token in tokens {
+            let row = token.0 as usize;
+            match self.weights().slice(&(row..row + 1), d) {
+                SliceWeights::F16(row) => picked.halves.extend_from_slice(row),
+                SliceWeights::Int8(row) => picked.push(FileRows::Int8(row)),
+            }
+        }
+        picked
+    }
+
     fn weights(&self) -> SliceWeights<'_> {
         match self {
             Self { scales, halves, .. } if scales.is_empty() => SliceWeights::F16(halves),
@@ -148,13 +167,26 @@ impl KeptRows {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct PooledHead {
-    pool: Rc<dyn HeadPool>,
+    spread: Rc<Spread>,
     slices: Vec<Range<usize>>,
     /// For rows of targets and prefixes.
     rows: Rc<KeptRows>,
     d: usize,
     pub(super) shape: LogitShape,
     device: Device,
+}
+
+/// A head that a pool's workers have; they forget it with this.
+#[derive(Debug)]
+struct Spread {
+    pool: Rc<dyn HeadPool>,
+    head: PooledId,
+}
+
+impl Drop for Spread {
+    fn drop(&mut self) {
+        self.pool.forget(self.head);
+    }
 }
 
 impl PooledHead {
@@ -168,12 +200,19 @@ impl PooledHead {
         let slices: Vec<_> = blocks(v, v.div_ceil(pool.workers())).collect();
         let LogitShape { scale, softcap } = shape;
         let slice = |range: &Range<usize>| SliceRows { rows: rows.weights().slice(range, d), d, scale, softcap };
-        pool.load(slices.iter().map(slice).collect()).await?;
-        Ok(Self { pool, slices, rows: Rc::new(rows), d, shape, device: device.clone() })
+        let head = pool.load(slices.iter().map(slice).collect()).await?;
+        let spread = Rc::new(Spread { pool, head });
+        Ok(Self { spread, slices, rows: Rc::new(rows), d, shape, device: device.clone() })
+    }
+
+    /// The head of these tokens alone, over the same workers. Every token must be less than `v`.
+    pub(super) async fn subset(&self, tokens: &[TokenId]) -> Result<Self, PoolError> {
+        let rows = self.rows.pick(tokens, self.d);
+        Self::spread(rows, [tokens.len(), self.d], self.shape, &self.device, self.spread.pool.clone()).await
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        self.pool.is_alive()
+        self.spread.pool.is_alive()
     }
 
     /// `[n, d] -> [n, v]`
@@ -213,7 +252,8 @@ impl PooledHead {
 
     /// An answer of every worker.
     async fn ask(&self, h: Vec<f32>, want: SliceWant) -> Result<Vec<Vec<f32>>, ReadError> {
-        let answers = self.pool.ask(SliceRequest { h, want }).await.map_err(|error| ReadError(error.to_string()))?;
+        let Spread { pool, head } = &*self.spread;
+        let answers = pool.ask(*head, SliceRequest { h, want }).await.map_err(|error| ReadError(error.to_string()))?;
         if answers.len() == self.slices.len() { Ok(answers) } else { Err(something_else()) }
     }
 
