@@ -6,6 +6,8 @@ export interface Preset {
   readonly title: string;
   readonly note: string;
   readonly settings: Omit<TrainSettings, 'name'>;
+  /** Whether few pairs get smaller batches. */
+  readonly forFew: boolean;
 }
 
 const context: Omit<TrainSettings, 'name'> = {
@@ -39,12 +41,14 @@ export const PRESETS: readonly Preset[] = [
     title: 'Quick',
     note: 'A first look in few epochs, of what “PEMA + local context” gives.',
     settings: { ...context, reconstructionEpochs: 6, jointEpochs: 6 },
+    forFew: true,
   },
   {
     id: 'context',
     title: 'PEMA + local context',
     note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that only what your targets change counts.',
     settings: context,
+    forFew: true,
   },
   {
     id: 'paper',
@@ -73,7 +77,18 @@ export const PRESETS: readonly Preset[] = [
       shortVocabulary: false,
       pairing: 'position',
     },
+    forFew: false,
   },
 ];
+
+/** Steps that an epoch should have, in batches that are worth it. */
+const STEPS_LEAST = 16;
+const BATCH_LEAST = 16;
+
+/** A preset's settings for a memory of so many pairs (context, target token) to train on. */
+export function settingsFor({ settings, forFew }: Preset, pairs: number | undefined): Preset['settings'] {
+  if (!forFew || pairs === undefined) return settings;
+  return { ...settings, jointBatch: Math.min(settings.jointBatch, Math.max(BATCH_LEAST, Math.floor(pairs / STEPS_LEAST))) };
+}
 
 export const DEFAULT_PRESET = 'context';

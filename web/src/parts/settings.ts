@@ -1,6 +1,6 @@
 import { el } from '../dom';
-import { DEFAULT_PRESET, PRESETS } from '../presets';
-import type { Contexts, Pairing, TrainSettings } from '../protocol';
+import { DEFAULT_PRESET, PRESETS, settingsFor } from '../presets';
+import type { Contexts, MemorySummary, Pairing, TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, selectField, textField } from './fields';
 
 type Flag = 'lrDecay' | 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'shortVocabulary' | 'gate';
@@ -55,8 +55,8 @@ interface SettingsForm {
   readonly element: HTMLElement;
   /** Undefined when a field holds nothing usable. */
   readonly read: () => TrainSettings | undefined;
-  /** Offers what a memory with these contexts can teach. The rest is not used, whatever is chosen. */
-  readonly offerFor: (contexts: Contexts | undefined) => void;
+  /** Offers what a memory can teach, and fits a chosen preset to its size. The rest is not used, whatever is chosen. */
+  readonly offerFor: (memory: MemorySummary | undefined) => void;
 }
 
 /** Presets, and every setting to be changed by hand. */
@@ -66,13 +66,15 @@ export function settingsForm(): SettingsForm {
   const pairing = selectField('Each token’s context', 'setting-pairing', PAIRINGS, 'Which of the model’s contexts a token is learned from, where the memory has one of every step');
   const inputs = new Map<Numeric, HTMLInputElement>();
 
+  let pairs: number | undefined;
   const apply = (id: string): void => {
     const preset = PRESETS.find((candidate) => candidate.id === id);
     if (!preset) return;
     note.textContent = preset.note;
-    for (const [key, input] of inputs) input.value = String(preset.settings[key]);
-    for (const [key, flag] of flags) flag.checked = preset.settings[key];
-    pairing.control.value = preset.settings.pairing;
+    const settings = settingsFor(preset, pairs);
+    for (const [key, input] of inputs) input.value = String(settings[key]);
+    for (const [key, flag] of flags) flag.checked = settings[key];
+    pairing.control.value = settings.pairing;
   };
   const presets = choiceField('Preset', 'preset', PRESETS.map(({ id, title }) => ({ value: id, title })), apply);
   const name = textField('Name of the adapter', { value: 'My adapter', test: 'setting-name' });
@@ -136,7 +138,10 @@ export function settingsForm(): SettingsForm {
       seed: value('seed'),
     };
   };
-  const offerFor = (contexts: Contexts | undefined): void => {
+  const offerFor = (memory: MemorySummary | undefined): void => {
+    const contexts = memory?.contexts;
+    pairs = memory?.trainRows;
+    apply(presets.value());
     for (const [key, needed] of Object.entries(NEEDED)) {
       const flag = flags.get(key as Flag);
       if (flag) flag.disabled = contexts !== needed;

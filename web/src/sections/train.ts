@@ -31,9 +31,10 @@ export function mountTrain(root: HTMLElement, app: App): void {
     if (resumable) app.send({ type: 'train', settings: resumable, resume: true });
   };
   const hint = el('p', { class: 'note' }, 'This memory’s contexts are the same at every token: what was written so far is known by local context and copying alone, so keep them.');
-  app.store.watch((state) => state.memory?.contexts, (contexts) => {
+  app.store.watch((state) => state.memory, (memory) => {
+    const contexts = memory?.contexts;
     show(hint, contexts === 'prompt' || contexts === 'prompt-all');
-    settings.offerFor(contexts);
+    settings.offerFor(memory);
   });
   form.append(
     settings.element,
