@@ -70,7 +70,7 @@ async function inTheBrowser() {
       browser.tf('wasm', full),
       browser.pema({ webgpu: false, small: true, ...full }),
     ];
-    const [spread, alone, wasm, little] = await inTurns(cpu, 3);
+    const [spread, alone, wasm, little] = await inTurns(cpu, 5);
     const tab = `training step, ${workers} CPU workers in the tab, ${words(full)}`;
     add({ name: tab, unit: 's', ours: spread, theirs: wasm, peer: 'TensorFlow.js wasm', goal: 8 });
     add({ name: tab, unit: 's', ours: spread, theirs: alone, peer: 'one worker', goal: 0.85 * workers });

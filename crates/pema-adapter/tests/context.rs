@@ -154,6 +154,29 @@ fn gradients_of_copying_agree_with_finite_differences() {
 }
 
 #[test]
+fn the_head_learns_where_copying_explains_everything() {
+    let (n, r) = (2, 4);
+    let head = head(V, D, 1.0, None);
+    let y = [TokenId(3), TokenId(5)];
+    let prompts = y.map(|y| [y; 3]);
+    let rows: Vec<_> = prompts.iter().map(|prompt| (&prompt[..], &[TokenId(9)][..])).collect();
+    let encoder = Encoder { scale: 1.0, activation: Activation::Silu };
+    let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head: head.clone() };
+    let plain = Batch::new(tensor(&noise(n * D, 1.0, 1), [n, D]), y.to_vec());
+    let copying = Batch { copy: Some(CopyBatch::new(&head, &rows, &y)), ..plain.clone() };
+    // The last row says how likely the head is, before any copy is.
+    let never_the_head = [vec![0.0; (D + 9) * r], vec![-50.0; r]].concat();
+    let weights = Weights {
+        extras: [(Extra::Copy, tensor(&never_the_head, [D + 10, r]))].into(),
+        ..Weights::new(tensor(&noise(D * r, 0.5, 2), [D, r]), tensor(&noise(r * D, 0.5, 3), [r, D]))
+    };
+    let [plain, copying] = [plain, copying].map(|batch| block_on(objective.gradients(&batch, &weights)).unwrap());
+    assert!(copying.0.loss.abs() < 1e-6, "{}", copying.0.loss);
+    let tenth: Vec<f64> = values(plain.1.b).into_iter().map(|x| 0.1 * f64::from(x)).collect();
+    assert_close(&values(copying.1.b), &tenth, 1e-4, "B");
+}
+
+#[test]
 fn gradients_of_recall_agree_with_finite_differences() {
     let (n, r, step) = (3, 4, 1e-2);
     let head = head(V, D, 1.0, None);

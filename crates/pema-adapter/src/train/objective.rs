@@ -14,6 +14,11 @@ use crate::product::product;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
 
+/// How much the head's own loss counts beside that of what also copies. Where a prompt names the answers, say
+/// as a list of labels, copying one of them by chance soon beats the head, which then learns no more: without this
+/// the adapter never comes to tell the labels apart.
+const HEAD_SHARE: f64 = 0.1;
+
 /// Rows of the memory on a device.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -51,7 +56,8 @@ pub enum Objective {
         /// What makes `z`.
         encoder: Encoder,
     },
-    /// Phase 2: `kappa L_rct + (1 - kappa) L_pd`.
+    /// Phase 2: `kappa L_rct + (1 - kappa) L_pd`. An adapter that copies also follows a tenth of the gradient that
+    /// `L_pd` has without copying.
     Prediction {
         /// What makes `z`.
         encoder: Encoder,
@@ -83,6 +89,8 @@ pub(super) struct DeviceLosses {
     objective: Tensor<1>,
     l_rct: Option<Tensor<1>>,
     l_pd: Option<Tensor<1>>,
+    /// `L_pd` of the head alone, if the adapter copies.
+    l_head: Option<Tensor<1>>,
 }
 
 impl Batch {
@@ -127,7 +135,11 @@ impl Objective {
     pub(super) async fn backward(&self, batch: &Batch, weights: &Weights) -> Result<(DeviceLosses, Gradients), LossError> {
         let weights = weights.as_ref().map(|w| w.clone().autodiff().require_grad());
         let losses = self.forward(batch, &weights).await?;
-        let mut gradients = losses.objective.backward();
+        let objective = losses.objective.clone();
+        let mut gradients = match losses.l_head.clone() {
+            Some(l_head) => (objective + l_head.mul_scalar(HEAD_SHARE)).backward(),
+            None => objective.backward(),
+        };
         // A matrix that the loss does not depend on has the gradient 0.
         let gradients = weights.map(|w| match w.grad_remove(&mut gradients) {
             Some(gradient) => gradient,
@@ -142,22 +154,25 @@ impl Objective {
             Self::Reconstruction { encoder } => {
                 let z = encoder.z(weights, batch.h_seen.clone(), None, None); // [n, r]
                 let l_rct = batch.reconstruction_loss(z, b);
-                Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None })
+                Ok(DeviceLosses { objective: l_rct.clone(), l_rct: Some(l_rct), l_pd: None, l_head: None })
             }
             Self::Prediction { encoder, kappa, b_rct, head } => {
                 let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref(), batch.attend.as_ref()); // [n, r]
                 let h_pd = product(z.clone(), b); // [n, d]
-                let mut losses = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
-                if let (Some(copying), Some(matrix)) = (&batch.copy, weights.extras.get(&Extra::Copy)) {
-                    losses = copying.losses(matrix, z.clone(), losses);
-                }
+                let of_head = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
+                let (losses, l_head) = match (&batch.copy, weights.extras.get(&Extra::Copy)) {
+                    (Some(copying), Some(matrix)) => {
+                        (copying.losses(matrix, z.clone(), of_head.clone()), Some(batch.prediction_loss(of_head)))
+                    }
+                    _ => (of_head, None),
+                };
                 let l_pd = batch.prediction_loss(losses);
                 let Some(b_rct) = b_rct else {
-                    return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd) });
+                    return Ok(DeviceLosses { objective: l_pd.clone(), l_rct: None, l_pd: Some(l_pd), l_head });
                 };
                 let l_rct = batch.reconstruction_loss(z, b_rct.clone());
                 let objective = l_rct.clone().mul_scalar(*kappa) + l_pd.clone().mul_scalar(1.0 - kappa);
-                Ok(DeviceLosses { objective, l_rct: Some(l_rct), l_pd: Some(l_pd) })
+                Ok(DeviceLosses { objective, l_rct: Some(l_rct), l_pd: Some(l_pd), l_head })
             }
         }
     }
