@@ -16,6 +16,9 @@
 //! model calls an induction head: `P` random, `q` and `k` halving with the distance. Prompt and
 //! text so far are the data owner's own; nothing of this crosses the wire.
 //!
+//! Training also follows the head's own loss a little (`HEAD_SHARE` in `train/objective.rs`), or copying would leave
+//! the head nothing to learn where prompts name the answers.
+//!
 //! All of it is one matrix `[d + 2 W + 4, r]`, whose parts [`CopyWeights`] names.
 
 use std::ops::Range;
