@@ -1,7 +1,7 @@
 //! Products of matrices.
 //!
 //! Natively those of the head are gemm's, which has kernels for every processor. Its kernels for wasm keep
-//! their sums in memory, not in registers, and take six times as long as the blocks here, which compilers
+//! their sums in memory, not in registers, and take four times as long as the blocks here, which compilers
 //! make vectors of. One row of `h` alone is gemm's everywhere: that product waits for memory.
 
 use std::array;
@@ -105,7 +105,7 @@ impl<'a> Batch<'a> {
         let rows = w.len() / self.d;
         assert!(w.len() == rows * self.d && out.len() == rows * self.n(), "matrices of other shapes");
         if self.panels.is_empty() {
-            products_by_gemm(w, self.h, self.d, out);
+            by_gemm(Matrix::transposed(w, self.d), Matrix::transposed(self.h, self.d), out, false);
         } else {
             products_in_blocks(w, &self.panels, self.d, out);
         }
@@ -116,12 +116,12 @@ impl<'a> Batch<'a> {
 pub(crate) fn add_pull(w: &[f32], weights: &[f32], d: usize, pull: &mut [f32]) {
     let (rows, n) = (w.len() / d, pull.len() / d);
     assert!(w.len() == rows * d && weights.len() == rows * n && pull.len() == n * d, "matrices of other shapes");
+    let [weights, w] =
+        [(weights, n), (w, d)].map(|(entries, columns)| Matrix { entries, shape: [rows, columns], strides: [columns, 1] });
     if is_in_blocks(n) {
-        let [weights, w] =
-            [(weights, n), (w, d)].map(|(entries, columns)| Matrix { entries, shape: [rows, columns], strides: [columns, 1] });
         add_product(weights, w, pull);
     } else {
-        add_pull_by_gemm(w, weights, d, pull);
+        by_gemm(weights, w, pull, true);
     }
 }
 
@@ -137,8 +137,8 @@ fn products_in_blocks(w: &[f32], panels: &[[f32; COLUMNS]], d: usize, out: &mut 
     for (panel, start) in panels.chunks_exact(d).zip((0..n).step_by(COLUMNS)) {
         for first in (0..rows).step_by(ROWS) {
             // Past the last row, that again: its sums are left.
-            let [a, b, c, d] = array::from_fn(|i| &w[(first + i).min(rows - 1) * d..][..d]);
-            let factors = a.iter().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| [*a, *b, *c, *d]);
+            let [w0, w1, w2, w3] = array::from_fn(|i| &w[(first + i).min(rows - 1) * d..][..d]);
+            let factors = w0.iter().zip(w1).zip(w2).zip(w3).map(|(((w0, w1), w2), w3)| [*w0, *w1, *w2, *w3]);
             for (row, sums) in (first..rows).zip(&block(factors, panel)) {
                 let out = &mut out[row * n..][start..n.min(start + COLUMNS)];
                 out.copy_from_slice(&sums[..out.len()]);
@@ -171,56 +171,32 @@ fn add(sums: &[f32; COLUMNS], entries: &mut [f32]) {
     }
 }
 
-fn products_by_gemm(w: &[f32], h: &[f32], d: usize, out: &mut [f32]) {
-    let (rows, n) = (w.len() / d, h.len() / d);
-    let (d_stride, n_stride) = (d as isize, n as isize);
-    // As `out^T = h w^T`, column by column.
-    // SAFETY: all three matrices are row-major and, as `products` asserts, of these shapes.
+/// `out [m, n] = a b`, of `a^T [k, m]` and `b [k, n]`, or added to what `out` has.
+fn by_gemm(a_transposed: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], adds: bool) {
+    let ([k, m], [rows, n]) = (a_transposed.shape, b.shape);
+    let is_whole = |x: Matrix<'_>| {
+        let last = (0..2).map(|i| x.shape[i].saturating_sub(1) * x.strides[i]).sum::<usize>();
+        x.shape.contains(&0) || last < x.entries.len()
+    };
+    assert!(k == rows && out.len() == m * n && is_whole(a_transposed) && is_whole(b), "matrices of other shapes");
+    let [[a_column, a_row], [b_row, b_column]] = [a_transposed, b].map(|x| x.strides.map(|stride| stride as isize));
+    // As `out^T = b^T a^T`, column by column.
+    // SAFETY: all three matrices are, as asserted, of these shapes and within their entries.
     unsafe {
         gemm::gemm(
             n,
-            rows,
-            d,
+            m,
+            k,
             out.as_mut_ptr(),
-            n_stride,
+            n as isize,
             1,
-            false,
-            h.as_ptr(),
-            1,
-            d_stride,
-            w.as_ptr(),
-            d_stride,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-fn add_pull_by_gemm(w: &[f32], weights: &[f32], d: usize, pull: &mut [f32]) {
-    let (rows, n) = (w.len() / d, pull.len() / d);
-    let (d_stride, n_stride) = (d as isize, n as isize);
-    // As `pull^T += w^T weights`, column by column.
-    // SAFETY: all three matrices are row-major and, as `add_pull` asserts, of these shapes.
-    unsafe {
-        gemm::gemm(
-            d,
-            n,
-            rows,
-            pull.as_mut_ptr(),
-            d_stride,
-            1,
-            true,
-            w.as_ptr(),
-            d_stride,
-            1,
-            weights.as_ptr(),
-            1,
-            n_stride,
+            adds,
+            b.entries.as_ptr(),
+            b_row,
+            b_column,
+            a_transposed.entries.as_ptr(),
+            a_row,
+            a_column,
             1.0,
             1.0,
             false,
@@ -256,7 +232,7 @@ mod tests {
             let (w, h) = (matrix(rows * d), matrix(n * d));
             let (mut ours, mut theirs) = (vec![0.0; rows * n], vec![0.0; rows * n]);
             products_in_blocks(&w, &Matrix::transposed(&h, d).panels(), d, &mut ours);
-            products_by_gemm(&w, &h, d, &mut theirs);
+            by_gemm(Matrix::transposed(&w, d), Matrix::transposed(&h, d), &mut theirs, false);
             assert_close(&ours, &theirs, shape);
         }
     }
@@ -269,11 +245,11 @@ mod tests {
                 (0..columns).flat_map(|j| x.iter().copied().skip(j).step_by(columns)).collect()
             };
             let mut theirs = sums.clone();
-            add_pull_by_gemm(&w, &weights, d, &mut theirs);
+            let by_row = |entries, columns| Matrix { entries, shape: [rows, columns], strides: [columns, 1] };
+            by_gemm(by_row(&weights, n), by_row(&w, d), &mut theirs, true);
             // Of either the rows lie together, or the columns.
             let weights_by_column = transpose_of(&weights, n);
             let w_by_column = transpose_of(&w, d);
-            let by_row = |entries, columns| Matrix { entries, shape: [rows, columns], strides: [columns, 1] };
             for a in [by_row(&weights, n), Matrix::transposed(&weights_by_column, rows)] {
                 for b in [by_row(&w, d), Matrix::transposed(&w_by_column, rows)] {
                     let mut ours = sums.clone();

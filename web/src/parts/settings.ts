@@ -95,7 +95,6 @@ export function settingsForm(): SettingsForm {
     note.textContent = 'Settings of your own.';
   });
   presets.select(DEFAULT_PRESET);
-  apply(DEFAULT_PRESET);
 
   const advanced = el('details', { test: 'advanced' }, el('summary', {}, 'All settings'), grid);
   const element = el('div', { class: 'stack' }, el('div', { class: 'row' }, presets.element, name.element), note, advanced);

@@ -1,4 +1,4 @@
-//! The product on a tab's CPU, by `pema-head`, whose blocks are five times as fast there as what Burn has.
+//! The product on a tab's CPU, by `pema-head`, whose blocks are four times as fast there as what Burn has.
 
 use burn::{
     backend::{Flex, flex::FlexTensor},
