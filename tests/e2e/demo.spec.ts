@@ -53,6 +53,8 @@ test('the whole job on the sample data', async ({}, info) => {
   const [{ input } = { input: '' }] = samplePairs('test', 1);
   const generated = await pema.generate(input, { maxTokens: 48 });
   await shoot('generate');
+  const tried = await pema.tune({ maxTokens: 48, limit: 12 });
+  await shoot('generate', 'tune');
   const scores = await pema.evaluate({ maxTokens: 48 });
   await shoot('generate', 'evaluate');
   // Else the bar at the top would be in the middle.
@@ -67,6 +69,7 @@ test('the whole job on the sample data', async ({}, info) => {
       `pairs extracted (context, target token): ${memory.trainRows + memory.validationRows}`,
       `validation loss, the model’s own words: ${figures(losses.imitation)}`,
       `validation loss, the targets: ${figures(losses.joint)}`,
+      `mixture chosen on validation pairs: ${tried.filter(({ best }) => best).map(({ mixing, lambda }) => `${mixing} ${lambda}`).join()} of ${tried.length}`,
       `chrF on ${scores.pairs} test pairs: ${scores.plm.chrf.toFixed(2)} model alone, ${scores.mixture.chrf.toFixed(2)} with the adapter`,
       `input: ${input}`,
       `model alone: ${generated.plm}`,

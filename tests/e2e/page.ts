@@ -8,7 +8,7 @@ import type { Contexts, HeadForm, Phase, TrainSettings } from '../../web/src/pro
 export type Preset = 'quick' | 'context' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
 export type Schedule = 'linear' | 'quadratic' | 'constant' | 'learned';
-export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'evaluate' | 'regenerate' | 'adapters';
+export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'tune' | 'evaluate' | 'regenerate' | 'adapters';
 
 export interface Files {
   train: string;
@@ -44,8 +44,18 @@ export interface Sampling {
   seed: number;
 }
 
+export type MixingKind = 'arithmetic' | 'geometric' | 'contrast';
+
+/** A mixture that was tried on validation pairs. */
+export interface Tried {
+  mixing: string;
+  lambda: number;
+  chrf: number;
+  best: boolean;
+}
+
 export interface DecodingOptions {
-  mixing?: 'arithmetic' | 'geometric';
+  mixing?: MixingKind;
   schedule?: Schedule;
   lambdaMax?: number;
   maxTokens?: number;
@@ -242,6 +252,27 @@ export class PemaPage {
       lambdas,
       stopped: (await outputs.getAttribute('data-stopped')) === 'true',
     };
+  }
+
+  /** Tries mixtures on validation pairs; the best is chosen from then on. */
+  async tune(options: DecodingOptions & { limit: number }): Promise<Tried[]> {
+    await this.decoding(options);
+    await this.at('tune-limit').fill(String(options.limit));
+    await this.task('tune', () => this.at('tune').click());
+    return this.at('tried').evaluateAll((all) =>
+      all.map(({ dataset }) => ({
+        mixing: dataset['mixing'] ?? '',
+        lambda: Number(dataset['lambda']),
+        chrf: Number(dataset['chrf']),
+        best: dataset['best'] === 'true',
+      })),
+    );
+  }
+
+  /** The mixture that is chosen: how, and the largest weight. */
+  async mixture(): Promise<{ mixing: string; lambda: number }> {
+    const mixing = await this.page.locator('[data-testid^="mixing-"]:checked').getAttribute('value');
+    return { mixing: mixing ?? '', lambda: Number(await this.at('lambda-max').inputValue()) };
   }
 
   /** Generates for the test pairs. */

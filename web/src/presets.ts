@@ -46,7 +46,7 @@ export const PRESETS: readonly Preset[] = [
   {
     id: 'context',
     title: 'PEMA + local context',
-    note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that only what your targets change counts. Where targets are labels or answers, turn Contrast off under “All settings”.',
+    note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that in generation what your targets change may count alone.',
     settings: context,
     forFew: true,
   },

@@ -21,6 +21,7 @@ export type {
   MemoryEstimate,
   MemorySummary,
   MixingKind,
+  Mixture,
   ModelInfo,
   PairPreview,
   Pairing,
@@ -31,5 +32,6 @@ export type {
   StorageInfo,
   Task,
   TrainSettings,
+  TriedMixture,
   Variant,
 } from './pkg/pema_web';

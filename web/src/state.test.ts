@@ -49,7 +49,7 @@ describe('training', () => {
 
   test('that was stopped can go on, whether or not it gave an adapter', () => {
     const stopping = sent(sent(initialState('auto'), train), { type: 'stop' });
-    const adapter: AdapterInfo = { id: '1', name: 'a', rank: 1, contexts: 'steps', gate: false, bytes: 1, headHash: '', fits: true, selected: true, stored: true };
+    const adapter: AdapterInfo = { id: '1', name: 'a', rank: 1, contexts: 'steps', gate: false, contrast: false, bytes: 1, headHash: '', fits: true, selected: true, stored: true };
     expect(after(stopping, { type: 'trained', adapter, stopped: true }).resumable).toEqual(settings);
     const failure = { kind: 'stopped', message: '', details: [] };
     expect(after(stopping, { type: 'failed', during: 'train', failure }).resumable).toEqual(settings);

@@ -2,7 +2,7 @@
 
 import type {
   AdapterInfo, Command, DataSummary, DeviceChoice, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure,
-  LedgerEntry, MemorySummary, ModelInfo, Stage, StepToken, StorageInfo, Task, TrainSettings, Variant, WorkerEvent,
+  LedgerEntry, MemorySummary, ModelInfo, Stage, Mixture, StepToken, StorageInfo, Task, TrainSettings, TriedMixture, Variant, WorkerEvent,
 } from './protocol';
 import { newRun, withStep, withValidation, type Run } from './training';
 
@@ -18,6 +18,12 @@ export interface Generation {
 export interface Evaluation {
   readonly rows: readonly EvaluationRow[];
   readonly result: { pairs: number; plm: EvaluationScores | undefined; mixture: EvaluationScores; stopped: boolean } | undefined;
+}
+
+/** Mixtures that are tried on validation pairs. */
+export interface Tuning {
+  readonly tried: readonly TriedMixture[];
+  readonly best: Mixture | undefined;
 }
 
 export interface State {
@@ -44,6 +50,7 @@ export interface State {
   readonly run: Run | undefined;
   readonly trained: Of<'trained'> | undefined;
   readonly generation: Generation | undefined;
+  readonly tuning: Tuning | undefined;
   readonly evaluation: Evaluation | undefined;
   /** What a second round's memory would tell. */
   readonly rehearsal: Of<'rehearsed'> | undefined;
@@ -71,6 +78,7 @@ export function initialState(deviceChoice: DeviceChoice): State {
     run: undefined,
     trained: undefined,
     generation: undefined,
+    tuning: undefined,
     evaluation: undefined,
     rehearsal: undefined,
     ledger: new Map(),
@@ -88,6 +96,7 @@ export function taskOf(command: Exclude<Command, { type: 'stop' }>): Task {
     case 'download-memory': return 'memory';
     case 'train': return 'train';
     case 'generate': return 'generate';
+    case 'tune': return 'tune';
     case 'evaluate': return 'evaluate';
     case 'rehearse':
     case 'regenerate': return 'regenerate';
@@ -102,15 +111,17 @@ export function taskOf(command: Exclude<Command, { type: 'stop' }>): Task {
 function cleared(state: State, command: Command): Partial<State> {
   switch (command.type) {
     case 'connect':
-      return { model: undefined, resumable: undefined, data: undefined, memory: undefined, rehearsal: undefined, progress: {} };
+      return { model: undefined, resumable: undefined, data: undefined, memory: undefined, tuning: undefined, rehearsal: undefined, progress: {} };
     case 'load-data':
-      return { data: undefined, memory: undefined, evaluation: undefined, rehearsal: undefined };
+      return { data: undefined, memory: undefined, tuning: undefined, evaluation: undefined, rehearsal: undefined };
     case 'download-memory':
       return { memory: undefined, rehearsal: undefined, progress: {} };
     case 'train':
-      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined, rehearsal: undefined, progress: {} };
+      return { run: command.resume && state.run ? { ...state.run, pace: undefined } : newRun(command.settings), trained: undefined, tuning: undefined, rehearsal: undefined, progress: {} };
     case 'generate':
       return { generation: { compares: command.decoding.consult === undefined, tokens: { plm: [], mixture: [] }, result: undefined } };
+    case 'tune':
+      return { tuning: { tried: [], best: undefined }, progress: {} };
     case 'evaluate':
       return { evaluation: { rows: [], result: undefined }, progress: {} };
     case 'rehearse':
@@ -118,7 +129,7 @@ function cleared(state: State, command: Command): Partial<State> {
     case 'select-adapter':
     case 'import-adapter':
     case 'delete-adapter':
-      return { rehearsal: undefined };
+      return { tuning: undefined, rehearsal: undefined };
     case 'forget':
       return { ...initialState(state.deviceChoice), ledger: state.ledger, ended: state.ended, devices: state.devices };
     default:
@@ -172,6 +183,10 @@ export function received(state: State, event: WorkerEvent, now: number): State {
     }
     case 'generated':
       return state.generation ? { ...state, generation: { ...state.generation, result: event } } : state;
+    case 'tried':
+      return state.tuning ? { ...state, tuning: { ...state.tuning, tried: [...state.tuning.tried, event.tried] } } : state;
+    case 'tuned':
+      return state.tuning ? { ...state, tuning: { ...state.tuning, best: event.mixture } } : state;
     case 'evaluating':
       return state.evaluation ? { ...state, evaluation: { ...state.evaluation, rows: [...state.evaluation.rows, event.row] } } : state;
     case 'evaluated':

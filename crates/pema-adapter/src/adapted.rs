@@ -18,7 +18,7 @@ use crate::train::{Extra, Weights};
 /// What an adapter makes of `n` steps, on the device.
 pub(crate) struct Adapted {
     pub(crate) after: Side,
-    /// What it made of them before it learned targets, if it has contrast.
+    /// What it made of them before it learned targets, if that is wanted and it has contrast.
     before: Option<Side>,
 }
 
@@ -34,13 +34,14 @@ pub(crate) struct Side {
 
 impl Adapted {
     /// Of `h [n, d]`, each step's prompt, not empty, and text so far, and the prompts' hidden states, for an
-    /// adapter that attends over them.
+    /// adapter that attends over them; `contrasts` if what it was before is to count.
     pub(crate) fn new(
         adapter: &Adapter,
         head: &Head,
         h: Tensor<2>,
         steps: &[(&[TokenId], &[TokenId])],
         attend: Option<AttendContext>,
+        contrasts: bool,
     ) -> Self {
         let config = &adapter.origin().config;
         // Uploads, which go before all work.
@@ -53,7 +54,7 @@ impl Adapted {
             let copying = copying.map(|(context, matrix)| context.log_weights(matrix, z.clone()));
             Side { h_pd: product(z.clone(), weights.b.clone()), z, copying }
         };
-        Self { after: side(&adapter.weights), before: adapter.before.as_ref().map(side) }
+        Self { after: side(&adapter.weights), before: adapter.before.as_ref().filter(|_| contrasts).map(side) }
     }
 
     /// What the head is to read: one `[n, d]` after the other.
@@ -71,8 +72,8 @@ impl Adapted {
         })
     }
 
-    /// The adapter's log-probabilities `[v]` of each step, from the head's logits of [`Self::rows`] and
-    /// the PLM's log-probabilities, which contrast needs.
+    /// The adapter's log-probabilities `[v]` of each step, from the head's logits of [`Self::rows`] and, to
+    /// contrast, the PLM's log-probabilities.
     pub(crate) async fn log_probs(
         self,
         adapter: &Adapter,

@@ -69,6 +69,11 @@ impl Adapter {
         self.gate.is_some()
     }
 
+    /// Whether it has contrast, which [`Mixing::Contrast`](pema_core::schedule::Mixing) needs.
+    pub fn has_contrast(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Entries of the matrices that inference needs, and the gate's.
     pub fn parameters(&self) -> usize {
         let of_gate = self.gate.as_ref().map_or(0, |gate| gate.weights().len());

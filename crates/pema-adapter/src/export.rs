@@ -59,6 +59,8 @@ pub struct AdapterSummary {
     pub contexts: Contexts,
     /// Whether it has a gate, which a learned schedule needs.
     pub has_gate: bool,
+    /// Whether it has contrast, which the mixture of that name needs.
+    pub has_contrast: bool,
     /// The LM head that it was trained through.
     pub head: ContentHash,
     /// The model that its memory was extracted from.
@@ -72,7 +74,7 @@ impl AdapterSummary {
     /// [`ImportError`] when the file is no adapter of this format.
     pub fn read(bytes: &[u8]) -> Result<Self, ImportError> {
         let Document { name, rank, has_gate, config, head, model, .. } = parse_document(&TensorFile::parse(bytes)?)?;
-        Ok(Self { name, rank, contexts: config.given(), has_gate, head, model })
+        Ok(Self { name, rank, contexts: config.given(), has_gate, has_contrast: config.contrast, head, model })
     }
 }
 

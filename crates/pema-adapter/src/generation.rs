@@ -10,13 +10,13 @@ use pema_core::wire::frame::StepFrame;
 
 use crate::mixture::{Hidden, Mixer, NotPrivate, Picked};
 use crate::tensor_file::ReadError;
-use crate::weighing::{NotLearned, Weighing};
+use crate::weighing::{NotMixed, Weighing};
 
 /// Where hidden states come from: a service's generation stream.
 #[expect(async_fn_in_trait, reason = "callers are single-threaded: a tab's worker or a block_on")]
 pub trait ContextStream {
     /// What can go wrong.
-    type Error: From<ReadError> + From<NotPrivate> + From<NotLearned>;
+    type Error: From<ReadError> + From<NotPrivate> + From<NotMixed>;
 
     /// Begins a sequence with a prompt; the frame holds `f(prompt)`, and the hidden states of the
     /// prompt's other tokens if `states` asks for all. A frame that holds others is an error of the stream.
@@ -116,7 +116,7 @@ pub struct Chosen {
 ///
 /// # Errors
 /// Those of the stream, [`NotPrivate`] before anything is sent when the adapter cannot do without
-/// the PLM as [`Generation::consult`] wants, likewise [`NotLearned`] when its gate is to say weights and
+/// the PLM as [`Generation::consult`] wants, likewise [`NotMixed`] when its gate is to say weights and
 /// cannot, and [`ReadError`] when the device fails.
 pub async fn generate<S: ContextStream>(
     stream: &mut S,

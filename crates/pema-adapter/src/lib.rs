@@ -17,7 +17,7 @@
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::pair`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
-//! - [`Gate`]: what may say the adapter's weight at each token; [`NotLearned`] where none can.
+//! - [`Gate`]: what may say the adapter's weight at each token; [`NotMixed`] where none can.
 //! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
 //! - [`Regeneration`]: contexts along the mixture's own words, for a second round.
 //!
@@ -93,4 +93,4 @@ pub use train::{
     TrainError, Trainer, Validation, Weights,
 };
 pub use vocabulary::Vocabulary;
-pub use weighing::{NotLearned, Weighing};
+pub use weighing::{NotMixed, Weighing};

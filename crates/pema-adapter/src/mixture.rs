@@ -15,7 +15,7 @@ use crate::distribution::entropy;
 use crate::head::Head;
 use crate::steps::{Half, Steps, last};
 use crate::tensor_file::ReadError;
-use crate::weighing::{NotLearned, Weighing};
+use crate::weighing::{NotMixed, Weighing};
 
 /// Steps whose distributions are computed together: each takes two rows of logits, and two more of
 /// what comes of them.
@@ -86,19 +86,28 @@ impl Mixer {
         self.adapter.as_ref().is_some_and(|adapter| adapter.gate.is_some())
     }
 
+    /// Whether there is an adapter with contrast.
+    pub fn has_contrast(&self) -> bool {
+        self.adapter.as_ref().is_some_and(Adapter::has_contrast)
+    }
+
     /// What weighs the token after `t` generated ones.
     ///
     /// # Errors
-    /// [`NotLearned`] when a gate is to and there is none, or none for this mixture.
-    pub fn weighing(&self, unrolling: &GradualUnrolling, t: usize) -> Result<Weighing<'_>, NotLearned> {
+    /// [`NotMixed`] when a gate is to and there is none, or none for this mixture, or when there is an adapter
+    /// without the contrast that is asked for.
+    pub fn weighing(&self, unrolling: &GradualUnrolling, t: usize) -> Result<Weighing<'_>, NotMixed> {
+        if unrolling.mixing() == Mixing::Contrast && self.has_adapter() && !self.has_contrast() {
+            return Err(NotMixed::NoContrast);
+        }
         if let Some(mix) = unrolling.mix(t) {
             return Ok(mix.into());
         }
-        let adapter = self.adapter.as_ref().ok_or(NotLearned::NoAdapter)?;
-        let gate = adapter.gate.as_ref().ok_or(NotLearned::NoGate)?;
+        let adapter = self.adapter.as_ref().ok_or(NotMixed::NoAdapter)?;
+        let gate = adapter.gate.as_ref().ok_or(NotMixed::NoGate)?;
         match unrolling.mixing() {
             Mixing::Arithmetic => Ok(Weighing::Learned { gate, most: unrolling.lambda_max(), progress: unrolling.progress(t) }),
-            Mixing::Geometric => Err(NotLearned::Geometric),
+            Mixing::Geometric | Mixing::Contrast => Err(NotMixed::NotArithmetic),
         }
     }
 
@@ -129,7 +138,8 @@ impl Mixer {
 
     /// The distributions after a prompt, not empty, and the text `written` so far, whose tokens are
     /// less than `v`, given their hidden states. `weighing` is a [`Mix`] or comes of [`Self::weighing`];
-    /// at `lambda` 0 the adapter's half of the work is left out.
+    /// at `lambda` 0 the adapter's half of the work is left out. An adapter without contrast has its own
+    /// distribution in [`Mixing::Contrast`] too.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.
@@ -146,7 +156,7 @@ impl Mixer {
 
     /// Hands over the distributions before each token of `text`, in order, as [`Self::distributions`]
     /// gives them one by one, which takes several times as long: `hidden.current` is `[text, d]`, and
-    /// each token has its own of `weighings`.
+    /// each token has its own of `weighings`, in which contrast is for all or for none.
     ///
     /// # Errors
     /// [`ReadError`] when the device fails.

@@ -23,7 +23,7 @@ use pema_core::wire::{PromptSpec, PromptStates};
 use crate::generation::ContextStream;
 use crate::mixture::{Hidden, Mixer, NotPrivate};
 use crate::tensor_file::ReadError;
-use crate::weighing::NotLearned;
+use crate::weighing::NotMixed;
 
 /// Whose contexts are made anew: greedily, and past a text's end, as the PLM's free run is.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ impl Regeneration<'_> {
     /// sequences, at the token before which it would.
     ///
     /// # Errors
-    /// Those of the stream, [`NotLearned`] before anything is sent, and [`ReadError`] when the device fails.
+    /// Those of the stream, [`NotMixed`] before anything is sent, and [`ReadError`] when the device fails.
     pub async fn rewrite<S: ContextStream>(
         &self,
         stream: &mut S,
@@ -208,5 +208,5 @@ pub enum RehearsalError {
     NotPrivate(#[from] NotPrivate),
     /// A gate was to say the weights and cannot.
     #[error(transparent)]
-    NotLearned(#[from] NotLearned),
+    NotMixed(#[from] NotMixed),
 }

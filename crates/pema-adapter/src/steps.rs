@@ -70,7 +70,13 @@ impl<'a> Steps<'a> {
             let prompt_of = vec![0; self.written.len()];
             AttendContext::new(to_f32(states), d, &[states.len() / d], &prompt_of, self.device)
         });
-        Adapted::new(adapter, self.head, self.upload(h), &self.texts(), attend)
+        Adapted::new(adapter, self.head, self.upload(h), &self.texts(), attend, self.contrasts())
+    }
+
+    /// Whether what the adapter was before it learned targets counts.
+    fn contrasts(&self) -> bool {
+        let contrasts = |weighing: &Weighing<'_>| matches!(weighing, Weighing::Given(Mix { mixing: Mixing::Contrast, .. }));
+        self.weighings.iter().any(contrasts)
     }
 
     /// Rows of `d` entries on the device.
@@ -140,7 +146,7 @@ impl<'a> Steps<'a> {
             let copies = adapter.is_some_and(|adapter| adapter.weights.extras.contains_key(&Extra::Copy));
             let placed = head.place(&Order {
                 has_plm: self.plm.is_some(),
-                sides: adapter.map_or(0, |adapter| 1 + usize::from(adapter.before.is_some())),
+                sides: adapter.map_or(0, |adapter| 1 + usize::from(adapter.has_contrast() && self.contrasts())),
                 mix,
                 choice,
                 ruled_out,

@@ -36,9 +36,9 @@ impl From<Mix> for Weighing<'_> {
     }
 }
 
-/// Why no gate can say the weights.
+/// Why an adapter cannot be mixed as is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotLearned {
+pub enum NotMixed {
     /// The PLM would write alone.
     #[error("a learned weight needs an adapter with a gate, and no adapter is in use: train, import or select one")]
     NoAdapter,
@@ -50,5 +50,8 @@ pub enum NotLearned {
     NoGate,
     /// The gate was trained for the other mixture.
     #[error("gates learn the weights of arithmetic mixtures alone: choose these, or another schedule than the learned one")]
-    Geometric,
+    NotArithmetic,
+    /// The adapter was trained without, and so has nothing to be contrasted with.
+    #[error("this adapter has no contrast: choose the mean or the geometric mean, or train one with the setting `contrast`")]
+    NoContrast,
 }

@@ -9,13 +9,13 @@ use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
     Activation, Activity, Adapter, AdapterConfig, Checkpoint, ConfigError, Distributions, Head, Hidden, HostRows, Memory,
-    MemoryBuilder, Mixer, Phase, Progress, TrainError, Trainer, Vocabulary,
+    MemoryBuilder, Mixer, NotMixed, Phase, Progress, TrainError, Trainer, Vocabulary,
 };
 use pema_core::align::{Contexts, Pairing, Targets};
 use pema_core::id::TokenId;
 use pema_core::memory::Shard;
 use pema_core::prepare::Prepared;
-use pema_core::schedule::{Mix, Mixing};
+use pema_core::schedule::{GradualUnrolling, Mix, Mixing, Schedule};
 use pema_core::wire::PromptSpec;
 
 const V: usize = 21;
@@ -100,7 +100,7 @@ fn distributions(adapter: Adapter, pair: u32, step: u32, mix: Mix) -> Distributi
     block_on(mixer.distributions(Hidden { prompt: &first, current: &current }, &prompt, &written, mix)).unwrap()
 }
 
-const EVEN: Mix = Mix { mixing: Mixing::Geometric, lambda: 0.5 };
+const EVEN: Mix = Mix { mixing: Mixing::Contrast, lambda: 0.5 };
 
 #[test]
 fn the_models_words_come_first_and_the_targets_after() {
@@ -138,6 +138,32 @@ fn targets_become_likelier_than_the_model_has_them() {
         assert!((mass - 1.0).abs() < 1e-4, "{mass}");
     }
     assert!(gain > 10.0, "{gain}");
+}
+
+#[test]
+fn without_contrast_it_is_an_adapter_like_others() {
+    let mut trainer = trainer();
+    imitate(&mut trainer);
+    train(&mut trainer);
+    let mixes = [EVEN, Mix { mixing: Mixing::Geometric, ..EVEN }, Mix::ADAPTER];
+    let of = mixes.map(|mix| distributions(trainer.adapter().unwrap(), 3, 2, mix));
+    let [contrasted, geometric, alone] = of.map(|of| of.pema.unwrap());
+    assert_eq!(geometric, alone);
+    assert_ne!(contrasted, alone);
+}
+
+#[test]
+fn contrast_is_refused_where_there_is_none() {
+    let config = AdapterConfig { contrast: false, ..config() };
+    let mut trainer = block_on(Trainer::new(config, memory(true), lm_head(), model(), Device::flex())).unwrap();
+    train(&mut trainer);
+    let mixer = |adapter| Mixer::new(lm_head(), adapter, Device::flex());
+    let asked = GradualUnrolling::new(Schedule::Constant, 0.5, 4).unwrap().with_mixing(Mixing::Contrast);
+    let without = mixer(trainer.adapter());
+    assert!(!without.has_contrast());
+    assert_eq!(without.weighing(&asked, 0).unwrap_err(), NotMixed::NoContrast);
+    // The PLM alone is mixed with nothing.
+    assert!(mixer(None).weighing(&asked, 0).is_ok());
 }
 
 #[test]

@@ -13,8 +13,7 @@ use common::{block_on, head, model, noise, small_config, train};
 use half::f16;
 use pema_adapter::{
     Activity, Adapter, AdapterConfig, AdapterSummary, Checkpoint, Chosen, ConfigError, Consult, ContextStream, FileError,
-    Generation, Hidden, HostRows, ImportError, Memory, MemoryBuilder, Mixer, NotLearned, TrainError, Trainer, Vocabulary,
-    generate,
+    Generation, Hidden, HostRows, ImportError, Memory, MemoryBuilder, Mixer, NotMixed, TrainError, Trainer, Vocabulary, generate,
 };
 use pema_core::align::{Contexts, Targets};
 use pema_core::id::TokenId;
@@ -200,15 +199,15 @@ fn what_no_gate_can_weigh_is_refused() {
     let learned = GradualUnrolling::new(Schedule::Learned, 1.0, 3).unwrap();
     let gated = mixer(config(Contexts::Steps));
     let geometric = learned.with_mixing(Mixing::Geometric);
-    assert_eq!(gated.weighing(&geometric, 0).unwrap_err(), NotLearned::Geometric);
+    assert_eq!(gated.weighing(&geometric, 0).unwrap_err(), NotMixed::NotArithmetic);
     assert!(gated.has_gate());
     let plain = mixer(AdapterConfig { gate: false, ..config(Contexts::Steps) });
     assert!(!plain.has_gate());
     let refused = plain.weighing(&learned, 0).unwrap_err();
-    assert!(refused == NotLearned::NoGate && refused.to_string().contains("setting `gate`"), "{refused}");
+    assert!(refused == NotMixed::NoGate && refused.to_string().contains("setting `gate`"), "{refused}");
     let none = Mixer::new(head(V, D, 1.0, None), None, Device::flex());
-    assert_eq!(none.weighing(&learned, 0).unwrap_err(), NotLearned::NoAdapter);
-    assert_eq!(write(&mut Owner::default(), &plain, Consult::Always, 1.0), Err(Failure::NotLearned(NotLearned::NoGate)));
+    assert_eq!(none.weighing(&learned, 0).unwrap_err(), NotMixed::NoAdapter);
+    assert_eq!(write(&mut Owner::default(), &plain, Consult::Always, 1.0), Err(Failure::NotMixed(NotMixed::NoGate)));
 }
 
 /// A PLM that gives contexts and notes what it is told.

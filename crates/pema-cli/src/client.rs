@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
-use pema_adapter::{ContextStream, NotLearned, NotPrivate, ReadError};
+use pema_adapter::{ContextStream, NotMixed, NotPrivate, ReadError};
 use pema_core::{
     id::{ContentHash, TokenId},
     wire::{
@@ -183,7 +183,7 @@ pub enum StreamError {
     NotPrivate(#[from] NotPrivate),
     /// No gate can say the adapter's weight.
     #[error(transparent)]
-    NotLearned(#[from] NotLearned),
+    NotMixed(#[from] NotMixed),
 }
 
 impl Stream {

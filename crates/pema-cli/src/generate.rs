@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use pema_adapter::{Adapter, Consult, Mixer};
 use pema_core::{
+    data::Pair,
     metrics,
-    schedule::{Mixing, Schedule},
+    schedule::{Mix, Mixing, Schedule},
+    tuning,
 };
 
 use crate::{
@@ -69,8 +71,8 @@ impl MixtureArgs {
 /// A mixture.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct MixArgs {
-    /// How the two distributions become one: their weighted mean, as in the paper, or their weighted
-    /// geometric mean.
+    /// How the two distributions become one: their weighted mean, as in the paper, their weighted geometric
+    /// mean, or that with what learning targets changed of an adapter with contrast.
     #[arg(long, value_enum, default_value_t = MixingArg::Arithmetic)]
     mixing: MixingArg,
     /// How the adapter's weight falls with the steps.
@@ -92,6 +94,7 @@ impl From<MixArgs> for Mixture {
 enum MixingArg {
     Arithmetic,
     Geometric,
+    Contrast,
 }
 
 impl From<MixingArg> for Mixing {
@@ -99,6 +102,7 @@ impl From<MixingArg> for Mixing {
         match mixing {
             MixingArg::Arithmetic => Self::Arithmetic,
             MixingArg::Geometric => Self::Geometric,
+            MixingArg::Contrast => Self::Contrast,
         }
     }
 }
@@ -142,8 +146,15 @@ pub struct EvaluateArgs {
     #[arg(long)]
     test: PathBuf,
     /// Use only the first so many.
-    #[arg(long, default_value_t = usize::MAX)]
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
+    /// Choose the mixture first: that whose texts of these validation pairs (JSONL, CSV or TSV) have the highest
+    /// chrF. Asks the model at every token.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mixing", "schedule", "lambda_max", "private", "consult", "consult_above"])]
+    tune: Option<PathBuf>,
+    /// Use only the first so many of them.
+    #[arg(long, value_name = "PAIRS", default_value_t = 12, requires = "tune")]
+    tune_limit: usize,
 }
 
 /// Prints the model's and the mixture's continuation of one input; the mixture's alone if the model
@@ -155,7 +166,8 @@ pub fn run_generate(args: &GenerateArgs) -> Result<()> {
         println!("PLM:     {}", writer.write(&args.input, &session.mixer, None, Consult::Always)?.text);
     }
     if session.mixer.has_adapter() || !args.mixture.compares() {
-        println!("mixture: {}", session.mixed(&mut writer, &args.mixture, &args.input)?);
+        let mixed = Some(args.mixture.mix.into());
+        println!("mixture: {}", writer.write(&args.input, &session.mixer, mixed, args.mixture.consult())?.text);
     }
     Ok(())
 }
@@ -166,6 +178,14 @@ pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
     let session = Session::open(&args.mixture)?;
     ensure!(session.mixer.has_adapter(), "there is nothing to compare: name an adapter with --adapter");
     let mut writer = session.writer(&args.mixture)?;
+    let mixed = match &args.tune {
+        Some(path) => {
+            let mut validation = args.mixture.format.read(path)?;
+            validation.truncate(args.tune_limit);
+            session.tuned(&mut writer, &validation)?
+        }
+        None => args.mixture.mix.into(),
+    };
     let mut pairs = args.mixture.format.read(&args.test)?;
     pairs.truncate(args.limit);
     let (mut plm, mut mixture, mut targets) = (Vec::new(), Vec::new(), Vec::new());
@@ -175,7 +195,7 @@ pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
             plm.push(writer.write(&pair.input, &session.mixer, None, Consult::Always)?.text);
             println!("PLM:     {:?}", plm[plm.len() - 1]);
         }
-        mixture.push(session.mixed(&mut writer, &args.mixture, &pair.input)?);
+        mixture.push(writer.write(&pair.input, &session.mixer, Some(mixed), args.mixture.consult())?.text);
         println!("mixture: {:?}", mixture[mixture.len() - 1]);
         targets.push(pair.target);
     }
@@ -183,7 +203,8 @@ pub fn run_evaluate(args: &EvaluateArgs) -> Result<()> {
     for (name, outputs) in [("PLM", &plm), ("mixture", &mixture)].into_iter().filter(|(_, outputs)| !outputs.is_empty()) {
         let chrf = metrics::chrf(outputs, &targets)?;
         let bleu = metrics::bleu(outputs, &targets)?;
-        println!("{name}: chrF {chrf:.2}, BLEU {bleu:.2} on {} pairs", targets.len());
+        let exact = metrics::exact_match(outputs, &targets)?;
+        println!("{name}: chrF {chrf:.2}, BLEU {bleu:.2}, exactly the target {exact:.0}% on {} pairs", targets.len());
     }
     Ok(())
 }
@@ -219,7 +240,22 @@ impl Session {
         Ok(Writer { folder: &self.folder, template, stream, bounds: args.bounds })
     }
 
-    fn mixed(&self, writer: &mut Writer<'_>, args: &MixtureArgs, input: &str) -> Result<String> {
-        Ok(writer.write(input, &self.mixer, Some(args.mix.into()), args.consult())?.text)
+    /// The mixture whose texts of validation pairs are best; says how good each was.
+    fn tuned(&self, writer: &mut Writer<'_>, validation: &[Pair]) -> Result<Mixture> {
+        let targets: Vec<&str> = validation.iter().map(|pair| pair.target.as_str()).collect();
+        let (mut mixtures, mut scores) = (Vec::new(), Vec::new());
+        for Mix { mixing, lambda } in tuning::mixtures(self.mixer.has_contrast()) {
+            let mixture = Mixture { form: Form { mixing, schedule: Schedule::Constant }, lambda_max: lambda };
+            let mut write = |pair: &Pair| Ok(writer.write(&pair.input, &self.mixer, Some(mixture), Consult::Always)?.text);
+            let texts = validation.iter().map(&mut write).collect::<Result<Vec<_>>>()?;
+            let chrf = metrics::chrf(&texts, &targets)?;
+            println!("--mixing {mixing} --lambda-max {lambda}: chrF {chrf:.2} on {} validation pairs", targets.len());
+            mixtures.push(mixture);
+            scores.push(chrf);
+        }
+        let best = tuning::best(&scores).context("there is no mixture to choose")?;
+        let Mixture { form: Form { mixing, .. }, lambda_max } = mixtures[best];
+        println!("chosen: --mixing {mixing} --lambda-max {lambda_max}");
+        Ok(mixtures[best])
     }
 }

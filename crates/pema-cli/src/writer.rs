@@ -7,6 +7,7 @@ use futures::executor::block_on;
 use pema_adapter::{Consult, Generation, Mixer, generate};
 use pema_core::{
     data::Template,
+    id::TokenId,
     prepare::prompt_tokens,
     sampling::Chooser,
     schedule::{GradualUnrolling, Mixing, Schedule, ScheduleError},
@@ -100,28 +101,35 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// The text after an input; without a mixture the model's own.
     pub fn write(&mut self, input: &str, mixer: &Mixer, mixture: Option<Mixture>, consult: Consult) -> Result<Written> {
+        let source_len = self.folder.tokenizer.encode(input)?.len() as u32;
+        let unrolling = mixture.map(|mixture| mixture.unrolling(source_len)).transpose()?;
+        let TextArgs { no_repeat, max_tokens, .. } = self.bounds;
+        let endings = &self.folder.card.end_of_generation;
+        self.write_with(input, |stream, prompt, draft| {
+            let generation = Generation { prompt, unrolling, consult, chooser: Chooser::Greedy, endings, no_repeat, max_tokens };
+            Ok(block_on(generate(stream, mixer, generation, |chosen| draft(chosen.token)))?)
+        })
+    }
+
+    /// The text after an input that `generate` writes: it is given the prompt, and hands over each token until it
+    /// is told to stop, if only by an ending.
+    pub fn write_with(
+        &mut self,
+        input: &str,
+        generate: impl FnOnce(&mut Stream, &[TokenId], &mut dyn FnMut(TokenId) -> ControlFlow<()>) -> Result<()>,
+    ) -> Result<Written> {
         let Folder { tokenizer, card, .. } = self.folder;
-        let source_len = tokenizer.encode(input)?.len() as u32;
-        let unrolling = mixture.map(|mixture| mixture.unrolling(source_len));
         let prompt = prompt_tokens(input, "the input", &self.template, tokenizer, card)?;
-        let generation = Generation {
-            prompt: &prompt,
-            unrolling: unrolling.transpose()?,
-            consult,
-            chooser: Chooser::Greedy,
-            endings: &card.end_of_generation,
-            no_repeat: self.bounds.no_repeat,
-            max_tokens: self.bounds.max_tokens,
-        };
         let mut draft = Draft::new(self.bounds.one_line);
         let (mut tokens, mut decoded) = (0, Ok(()));
-        block_on(generate(&mut self.stream, mixer, generation, |chosen| {
+        generate(&mut self.stream, &prompt, &mut |token| {
             tokens += 1;
-            if !chosen.is_end {
-                decoded = draft.push(tokenizer, chosen.token).map(drop);
+            if card.end_of_generation.contains(&token) {
+                return ControlFlow::Break(());
             }
+            decoded = draft.push(tokenizer, token).map(drop);
             if decoded.is_err() || draft.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        }))?;
+        })?;
         decoded?;
         Ok(Written { text: draft.finish(tokenizer)?, tokens })
     }

@@ -11,6 +11,7 @@
 //! - [`text`]: the tokenizer both sides share
 //! - [`prepare`]: pairs made into prompts and targets within a model's limits
 //! - [`metrics`]: BLEU, chrF and exact match
+//! - [`tuning`]: mixtures to try on validation pairs
 //! - [`overlap`]: how much of the targets texts say
 //!
 //! No GPU, no I/O, no Burn.
@@ -26,4 +27,5 @@ pub mod prepare;
 pub mod sampling;
 pub mod schedule;
 pub mod text;
+pub mod tuning;
 pub mod wire;

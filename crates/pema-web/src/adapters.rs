@@ -62,7 +62,9 @@ pub(crate) async fn list(state: &State) -> Result<Vec<AdapterInfo>, TabError> {
     let mut adapters = Vec::new();
     for (id, stored) in ids {
         let bytes = file(state, &store, &id).await?.unwrap_or_default();
-        let Ok(AdapterSummary { name, rank, contexts, has_gate, head: made_for, .. }) = AdapterSummary::read(&bytes) else {
+        let Ok(AdapterSummary { name, rank, contexts, has_gate, has_contrast, head: made_for, .. }) =
+            AdapterSummary::read(&bytes)
+        else {
             continue;
         };
         adapters.push(AdapterInfo {
@@ -70,6 +72,7 @@ pub(crate) async fn list(state: &State) -> Result<Vec<AdapterInfo>, TabError> {
             rank: rank as u32,
             contexts: contexts.into(),
             gate: has_gate,
+            contrast: has_contrast,
             bytes: bytes.len() as f64,
             fits: head == Some(&made_for),
             selected: selected == Some(id.as_str()),

@@ -23,6 +23,8 @@ const PREVIEW: usize = 5;
 pub(crate) struct Data {
     /// Training pairs, then validation pairs.
     pub prepared: Prepared,
+    /// The validation pairs as they came.
+    pub validation: Vec<Pair>,
     /// Pairs to evaluate on.
     pub test: Vec<Pair>,
     template: Template,
@@ -67,7 +69,7 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
         None => Vec::new(),
     };
     let validation_from = learn.len() as u32;
-    let all: Vec<Pair> = learn.into_iter().chain(validate).collect();
+    let mut all: Vec<Pair> = learn.into_iter().chain(validate).collect();
     let prepared = Prepared::new(&all, &template, &connection.tokenizer, &connection.card)?;
     let estimate = |contexts| MemoryEstimate {
         rows: prepared.rows(contexts) as f64,
@@ -87,6 +89,7 @@ pub(crate) fn load(state: &mut State, page: &Page, command: Command) -> Result<(
     };
     state.data = Some(Data {
         prepared,
+        validation: all.split_off(validation_from as usize),
         test,
         template,
         validation_from,

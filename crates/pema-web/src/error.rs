@@ -128,7 +128,7 @@ pub enum TabError {
     NotPrivate(#[from] pema_adapter::NotPrivate),
     /// A weight that no gate can say.
     #[error(transparent)]
-    NotLearned(#[from] pema_adapter::NotLearned),
+    NotMixed(#[from] pema_adapter::NotMixed),
     /// Text that would tell too much.
     #[error(
         "the estimate is {} of the targets' sequences and the limit {}: nothing was sent; lower the adapter's weight, or \
@@ -235,7 +235,7 @@ impl TabError {
             Self::Metrics(_) => "metrics",
             Self::Device(_) => "device",
             Self::NotPrivate(_) => "not-private",
-            Self::NotLearned(_) => "no-gate",
+            Self::NotMixed(_) => "not-mixed",
             Self::Resembles { .. } | Self::WouldResemble { .. } => "resembles-targets",
             Self::NoWebGpu(_) => "no-webgpu",
             Self::StorageFull | Self::NotKept | Self::NoCheckpoint => "storage-full",

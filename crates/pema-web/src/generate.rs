@@ -30,6 +30,7 @@ pub(crate) struct Generator<'a> {
     stream: GenerationStream,
     data: &'a Data,
     decoding: &'a Decoding,
+    mixture: Mixture,
 }
 
 /// What one run wrote.
@@ -53,12 +54,23 @@ impl<'a> Generator<'a> {
         }
         let d = connection.card.hidden_size as usize;
         let stream = GenerationStream::open(page, &connection.service, d, consult(decoding))?;
-        Ok(Self { page, card: &connection.card, tokenizer: &connection.tokenizer, mixer, stream, data: state.data()?, decoding })
+        let (card, tokenizer, data) = (&connection.card, &connection.tokenizer, state.data()?);
+        Ok(Self { page, card, tokenizer, mixer, stream, data, decoding, mixture: decoding.mixture })
+    }
+
+    /// Writes with another mixture than that of its decoding from here on.
+    pub fn mix(&mut self, mixture: Mixture) {
+        self.mixture = mixture;
     }
 
     /// Whether there is a mixture at all.
     pub fn has_adapter(&self) -> bool {
         self.mixer.has_adapter()
+    }
+
+    /// Whether its adapter has contrast.
+    pub fn has_contrast(&self) -> bool {
+        self.mixer.has_contrast()
     }
 
     /// Whether the model writes too, for comparison: what it writes goes through its owner's hands.
@@ -117,7 +129,7 @@ impl<'a> Generator<'a> {
     }
 
     fn unrolling(&self, input: &str) -> Result<GradualUnrolling, TabError> {
-        unrolling(self.decoding.mixture, self.tokenizer.encode(input)?.len() as u32)
+        unrolling(self.mixture, self.tokenizer.encode(input)?.len() as u32)
     }
 }
 
@@ -139,6 +151,7 @@ pub(crate) fn unrolling(mixture: Mixture, source_len: u32) -> Result<GradualUnro
     let mixing = match mixing {
         MixingKind::Arithmetic => Mixing::Arithmetic,
         MixingKind::Geometric => Mixing::Geometric,
+        MixingKind::Contrast => Mixing::Contrast,
     };
     let schedule = match schedule {
         ScheduleKind::Linear => Schedule::Linear,

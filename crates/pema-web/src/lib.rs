@@ -2,7 +2,7 @@
 //! [`protocol::Command`]s and posts the [`protocol::Event`]s that come back.
 //!
 //! - [`session`]: what is connected, loaded and trained; one task at a time
-//! - `connect`, `data`, `memory`, `train`, `generate`, `evaluate`, `regenerate`, `adapters`: the tasks
+//! - `connect`, `data`, `memory`, `train`, `generate`, `tune`, `evaluate`, `regenerate`, `adapters`: the tasks
 //! - `service`, `stream`: the wire, each request in the ledger
 //! - `storage`: the origin's private file system
 //! - `device`: WebGPU or the CPU
@@ -34,3 +34,4 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod train;
+mod tune;

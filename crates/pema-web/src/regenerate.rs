@@ -158,7 +158,7 @@ impl From<RehearsalError> for TabError {
             RehearsalError::Schedule(error) => error.into(),
             RehearsalError::Device(error) => error.into(),
             RehearsalError::NotPrivate(error) => error.into(),
-            RehearsalError::NotLearned(error) => error.into(),
+            RehearsalError::NotMixed(error) => error.into(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     protocol::{Command, DeviceChoice, DeviceKind, Event, Task},
     regenerate::{self, Rehearsal, Writing},
     storage::Store,
-    train,
+    train, tune,
 };
 
 /// Takes the page's commands and answers with events.
@@ -94,6 +94,7 @@ fn task_of(command: &Command) -> Task {
         Command::DownloadMemory { .. } => Task::Memory,
         Command::Train { .. } => Task::Train,
         Command::Generate { .. } => Task::Generate,
+        Command::Tune { .. } => Task::Tune,
         Command::Evaluate { .. } => Task::Evaluate,
         Command::Rehearse { .. } | Command::Regenerate { .. } => Task::Regenerate,
         Command::SelectAdapter { .. }
@@ -115,6 +116,7 @@ impl State {
             Command::DownloadMemory { contexts } => memory::download(self, page, contexts.into()).await,
             Command::Train { settings, resume } => train::train(self, page, settings, resume).await,
             Command::Generate { input, decoding } => generate::generate(self, page, &input, &decoding).await,
+            Command::Tune { decoding, limit } => tune::tune(self, page, &decoding, limit as usize).await,
             Command::Evaluate { decoding, limit } => evaluate::evaluate(self, page, &decoding, limit as usize).await,
             Command::Rehearse { mixture, no_repeat } => regenerate::rehearse(self, page, Writing { mixture, no_repeat }).await,
             Command::Regenerate { max_overlap } => regenerate::regenerate(self, page, max_overlap).await,

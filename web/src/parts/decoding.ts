@@ -1,5 +1,5 @@
 import { el, show, write } from '../dom';
-import type { Asking, Decoding, MixingKind, ScheduleKind } from '../protocol';
+import type { Asking, Decoding, MixingKind, Mixture, ScheduleKind } from '../protocol';
 import { checkField, choiceField, labelled, numberField } from './fields';
 
 const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
@@ -9,10 +9,17 @@ const SCHEDULES: readonly { value: ScheduleKind; title: string }[] = [
   { value: 'learned', title: 'Learned' },
 ];
 
-const MIXINGS: readonly { value: MixingKind; title: string }[] = [
+export const MIXINGS: readonly { value: MixingKind; title: string }[] = [
   { value: 'arithmetic', title: 'mean' },
   { value: 'geometric', title: 'geometric mean' },
+  { value: 'contrast', title: 'contrast' },
 ];
+
+/** What contrast is, or why there is none. */
+const CONTRAST = {
+  none: 'Contrast: your adapter has none. Train one with “Contrast” under “All settings”, on contexts of every step.',
+  offered: 'Contrast: the geometric mean with what your targets have changed of the adapter alone.',
+} as const;
 
 /** When the model is asked. */
 const ASKING = [
@@ -47,6 +54,10 @@ interface DecodingForm {
   readonly offerPrivate: (offered: boolean) => void;
   /** Offers the weight of the adapter's gate, or takes the offer back. */
   readonly offerLearned: (offered: boolean) => void;
+  /** Offers contrast, or takes the offer back. */
+  readonly offerContrast: (offered: boolean) => void;
+  /** Chooses a mixture, until the user chooses another. */
+  readonly mix: (mixture: Mixture) => void;
   /** Says whether a text ends where its line does, until the user says otherwise. */
   readonly setOneLine: (oneLine: boolean) => void;
   /** Whether it is chosen so that no generated token is sent. */
@@ -75,6 +86,14 @@ export function decodingForm(onChange: () => void): DecodingForm {
 
   const mixing = choiceField('The two are mixed by their', 'mixing', MIXINGS, () => weigh());
   mixing.select('geometric');
+  const contrastNote = el('small', {});
+  mixing.element.append(contrastNote);
+  const offerContrast = (offered: boolean): void => {
+    mixing.allow('contrast', offered);
+    if (!offered && mixing.value() === 'contrast') mixing.select('geometric');
+    write(contrastNote, offered ? CONTRAST.offered : CONTRAST.none);
+    weigh();
+  };
   const schedule = choiceField('The adapter’s weight', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
   const learnedNote = el('small', { test: 'learned-note' });
@@ -91,7 +110,7 @@ export function decodingForm(onChange: () => void): DecodingForm {
     hasGate = offered;
     weigh();
   };
-  weigh();
+  offerContrast(false);
 
   const shown = el('output', {}, LAMBDA_MAX.toFixed(2));
   const slider = labelled('Largest weight (lambda max)', el('input', { type: 'range', min: 0, max: 1, step: 0.01, value: LAMBDA_MAX, test: 'lambda-max' }));
@@ -162,8 +181,15 @@ export function decodingForm(onChange: () => void): DecodingForm {
       oneLine: oneLine.control.checked,
     };
   };
+  const mix = (mixture: Mixture): void => {
+    mixing.select(mixture.mixing);
+    schedule.select(mixture.schedule);
+    slider.control.valueAsNumber = mixture.lambdaMax;
+    write(shown, mixture.lambdaMax.toFixed(2));
+    weigh();
+  };
   const setOneLine = (wanted: boolean): void => {
     oneLine.control.checked = wanted;
   };
-  return { element, read, offerPrivate, offerLearned, setOneLine, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
+  return { element, read, offerPrivate, offerLearned, offerContrast, mix, setOneLine, isSilent: () => isPrivate() && mixed.control.valueAsNumber <= 1 };
 }

@@ -37,7 +37,7 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'recall', label: 'Recall', hint: 'The adapter attends over all of the text so far' },
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
   { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
-  { key: 'contrast', label: 'Contrast', hint: 'The adapter first learns the model’s own words, and counts as far as your targets change it: for a way of writing, not for labels or answers. Needs contexts of every step, and kappa 0' },
+  { key: 'contrast', label: 'Contrast', hint: 'The adapter first learns the model’s own words, so that what your targets change can be told from the rest: a third mixture in generation, for a way of writing. Needs contexts of every step, and kappa 0' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
   { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight. Needs contexts of every step, and tokens learned from others than the prompt’s' },
 ];

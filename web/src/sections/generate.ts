@@ -7,6 +7,7 @@ import { labelled } from '../parts/fields';
 import { regeneration } from '../parts/regeneration';
 import { section } from '../parts/section';
 import { TokenText, tokenTable } from '../parts/tokens';
+import { tuning } from '../parts/tuning';
 
 const SILENT =
   'Your prompt goes to the model’s owner, who gives its context once. No generated token leaves this tab.';
@@ -90,8 +91,9 @@ export function mountGenerate(root: HTMLElement, app: App): void {
     const used = adapters.find((adapter) => adapter.selected && adapter.fits);
     decoding.offerPrivate(used !== undefined && used.contexts !== 'steps');
     decoding.offerLearned(used?.gate === true);
+    decoding.offerContrast(used?.contrast === true);
     write(note, used ? `Adapter in use: ${used.name}` : 'No adapter is in use; the model writes alone.');
   });
   app.store.watch((state) => state.data, (data) => data && decoding.setOneLine(data.oneLine));
-  output.append(outputs(app), evaluation(app, decoding.read), regeneration(app, decoding.read));
+  output.append(outputs(app), tuning(app, decoding.read, decoding.mix), evaluation(app, decoding.read), regeneration(app, decoding.read));
 }

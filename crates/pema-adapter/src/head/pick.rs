@@ -31,7 +31,7 @@ const LOWEST: f32 = -1e30;
 pub(crate) struct Order<'a> {
     /// Whether the PLM has a row.
     pub(crate) has_plm: bool,
-    /// Rows of the adapter: with contrast, which needs the PLM's, two.
+    /// Rows of the adapter: to contrast, which needs the PLM's, two.
     pub(crate) sides: usize,
     /// Where one is alone, all of that one.
     pub(crate) mix: Mix,
@@ -118,7 +118,7 @@ impl Order<'_> {
     fn numbers(&self) -> Vec<u32> {
         let lambda = f64::from(self.mix.lambda);
         let (share_of_pema, power) = match self.mix.mixing {
-            Mixing::Geometric if lambda > 0.0 && lambda < 1.0 => (1.0 - SMOOTHING, lambda),
+            Mixing::Geometric | Mixing::Contrast if lambda > 0.0 && lambda < 1.0 => (1.0 - SMOOTHING, lambda),
             _ => (lambda, 1.0),
         };
         let log_shares = [share_of_pema.ln(), (-share_of_pema).ln_1p()].map(|log| (log as f32).max(LOWEST));

@@ -43,7 +43,7 @@ impl<R: Rows> Trainer<R> {
         let (n, d, r, v) = (pairs.len(), self.memory.d(), self.config.rank, self.head.v());
         let steps: Vec<_> = pairs.iter().map(|&pair| (self.memory.prompt(pair), self.memory.prefix(pair))).collect();
         let on_device = Matrix { shape: [n, d], values: h.clone() }.upload(&self.device);
-        let adapted = Adapted::new(adapter, &self.head, on_device.clone(), &steps, None);
+        let adapted = Adapted::new(adapter, &self.head, on_device.clone(), &steps, None, false);
         let z = read_f32(adapted.after.z.clone()).await?;
         // Both halves at once, so that the head is read once.
         let rows = [on_device].into_iter().chain(adapted.rows()).collect();

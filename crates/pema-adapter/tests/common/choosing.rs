@@ -29,9 +29,15 @@ const D: usize = 16;
 /// Of running sums of probabilities.
 const ROUNDING: f32 = 1e-5;
 
-/// The PLM alone, both mixtures, the adapter alone.
-const MIXES: [Mix; 4] =
-    [Mix::PLM, Mix { mixing: Mixing::Arithmetic, lambda: 0.3 }, Mix { mixing: Mixing::Geometric, lambda: 0.3 }, Mix::ADAPTER];
+/// The PLM alone, all mixtures, the adapter alone and with contrast alone; contrast last.
+const MIXES: [Mix; 6] = [
+    Mix::PLM,
+    Mix { mixing: Mixing::Arithmetic, lambda: 0.3 },
+    Mix { mixing: Mixing::Geometric, lambda: 0.3 },
+    Mix::ADAPTER,
+    Mix { mixing: Mixing::Contrast, lambda: 0.3 },
+    Mix { mixing: Mixing::Contrast, lambda: 1.0 },
+];
 
 /// Temperature, top-k, top-p: each alone, none and all.
 const SETTINGS: [(f32, usize, f32); 5] = [(1.0, 0, 1.0), (0.5, 0, 1.0), (1.0, 5, 1.0), (1.0, 0, 0.6), (1.4, 20, 0.8)];
@@ -77,6 +83,16 @@ impl Kind {
             Self::LooksBack => AdapterConfig { contexts: Contexts::PromptAll, attend: true, ..looks_back },
             Self::Contrast => contrast(paper),
             Self::ContrastLooksBack => contrast(looks_back),
+        }
+    }
+}
+
+impl Kind {
+    /// The mixtures that it has.
+    fn mixes(self) -> &'static [Mix] {
+        match self {
+            Self::Paper | Self::LooksBack => &MIXES[..4],
+            Self::Contrast | Self::ContrastLooksBack => &MIXES,
         }
     }
 }
@@ -165,6 +181,7 @@ fn mixer(head: Head, adapter: &[u8], device: &Device) -> Mixer {
 /// A device that writes with an adapter, and what it writes after.
 pub struct Writer {
     mixer: Mixer,
+    mix: Mix,
     h: [Vec<half::f16>; 2],
 }
 
@@ -172,15 +189,17 @@ impl Writer {
     /// With an adapter of this kind.
     pub async fn new(device: &Device, kind: Kind) -> Self {
         let adapter = adapter_file(&lm_head(LONG, &Device::flex()), kind).await;
-        Self { mixer: mixer(lm_head(LONG, device), &adapter, device), h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
+        let mixer = mixer(lm_head(LONG, device), &adapter, device);
+        let mix = if mixer.has_contrast() { MIXES[4] } else { MIXES[1] };
+        Self { mixer, mix, h: [halves(PROMPT * D, 2.0, 1), halves(D, 2.0, 2)] }
     }
 
-    /// One token of a mixture, drawn with every setting.
+    /// One token of a mixture, with contrast if it has it, drawn with every setting.
     pub async fn write(&self) {
         let hidden = Hidden { prompt: &self.h[0], current: &self.h[1] };
         let sampling = Sampling { temperature: 1.4, top_k: 20, top_p: 0.8, seed: 0 };
         let choice = Choice::Draw(sampling, 0.5);
-        self.mixer.choose(hidden, &prompt(LONG), &tokens([3, 7]), MIXES[1], choice, &[]).await.unwrap();
+        self.mixer.choose(hidden, &prompt(LONG), &tokens([3, 7]), self.mix, choice, &[]).await.unwrap();
     }
 }
 
@@ -189,7 +208,7 @@ async fn assert_same_mixtures(ours: &Mixer, plain: &Mixer, v: usize, kind: Kind)
     let (hidden, prompt) = (Hidden { prompt: &h_prompt, current: &h }, prompt(v));
     // Each choice with some of the mixtures and repeats, all with some of the choices.
     let mut turn = 0..;
-    for mix in MIXES {
+    for &mix in kind.mixes() {
         // After the last token, the text so far has already had the likeliest.
         let mut written = tokens([5, 0, 5]);
         written[1] = plain.choose(hidden, &prompt, &written, mix, Choice::Greedy, &[]).await.unwrap().token;

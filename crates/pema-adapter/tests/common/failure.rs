@@ -1,6 +1,6 @@
 //! What ends a generation, for streams of tests that never fail themselves.
 
-use pema_adapter::{NotLearned, NotPrivate, ReadError};
+use pema_adapter::{NotMixed, NotPrivate, ReadError};
 
 /// Why nothing more was written.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -10,5 +10,5 @@ pub enum Failure {
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
     #[error(transparent)]
-    NotLearned(#[from] NotLearned),
+    NotMixed(#[from] NotMixed),
 }

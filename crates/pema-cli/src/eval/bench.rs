@@ -5,14 +5,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use futures::executor::block_on;
-use pema_adapter::{Adapter, AdapterConfig, Distributions, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer};
+use pema_adapter::{
+    Adapter, AdapterConfig, Distributions, Head, Hidden, HostRows, Memory, MemoryBuilder, Mixer, Trainer, Weighing,
+};
 use pema_core::{
     align::Contexts,
     head::HeadForm,
-    id::ContentHash,
+    id::{ContentHash, TokenId},
     memory::Shard,
     prepare::Prepared,
-    schedule::{GradualUnrolling, Mix, Schedule},
+    schedule::{GradualUnrolling, Mix, Mixing, Schedule},
 };
 use serde_json::{Map, Value, json};
 
@@ -20,8 +22,8 @@ use super::{
     cache::Cache,
     contexts::{Reference, References},
     costs::{Costs, Meter, bytes_along_targets},
-    knn,
-    likelihood::{LAMBDAS, Scored, geometric},
+    knn::{Knn, Tuned},
+    likelihood::{FORMS, LAMBDAS, Scored, geometric},
     methods::{Method, Way, config},
 };
 use crate::{
@@ -74,14 +76,34 @@ pub struct Bench<'a> {
 pub struct Outcome {
     /// Likelihoods of validation and test references.
     pub scored: [Vec<Scored>; 2],
-    /// The adapter, if the method has one.
-    pub adapter: Option<Adapter>,
+    /// What is mixed with the PLM.
+    pub other: Other,
     /// Names everything that decided the above.
     pub key: ContentHash,
     /// What the method was set to.
     pub settings: Value,
     /// What it took.
     pub costs: Costs,
+}
+
+/// What a method mixes with the PLM.
+pub enum Other {
+    /// Nothing.
+    Nothing,
+    /// An adapter.
+    Adapter(Adapter),
+    /// Neighbours, as many as are best.
+    Knn(Knn, Tuned),
+}
+
+impl Other {
+    /// The adapter, if it is one.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        match self {
+            Self::Adapter(adapter) => Some(adapter),
+            Self::Nothing | Self::Knn(..) => None,
+        }
+    }
 }
 
 impl<'a> Bench<'a> {
@@ -100,7 +122,7 @@ impl<'a> Bench<'a> {
         match &job.method.way {
             Way::Plm => {
                 let (key, scored) = self.plm()?;
-                Ok(Outcome { scored, adapter: None, key, settings: Value::Null, costs: Costs::default() })
+                Ok(Outcome { scored, other: Other::Nothing, key, settings: Value::Null, costs: Costs::default() })
             }
             Way::WhiteBox => anyhow::bail!("{} is not trained on the memory", job.method.title),
             Way::Knn => self.knn(job.train_limit),
@@ -119,11 +141,13 @@ impl<'a> Bench<'a> {
         let memory = self.memory(false, &AdapterConfig::default(), train_limit)?;
         let key = Cache::key(&("knn", memory.fingerprint(), self.model()))?;
         let (_, plm) = self.plm()?;
-        let (scored, tuned) = self.materials.cache.get_or("scores", &self.score_key(&key)?, || {
-            knn::score(&memory, self.materials.sets.map(|set| set.all.as_slice()), &plm, self.materials.device)
-        })?;
+        let knn = Knn::new(&memory, self.materials.device)?;
+        let (scored, tuned) = self
+            .materials
+            .cache
+            .get_or("scores", &self.score_key(&key)?, || knn.score(self.materials.sets.map(|set| set.all.as_slice()), &plm))?;
         let costs = Costs { bytes_sent: self.bytes_sent(false)?, ..Costs::default() };
-        Ok(Outcome { scored, adapter: None, key, settings: json!(tuned), costs })
+        Ok(Outcome { scored, other: Other::Knn(knn, tuned), key, settings: json!(tuned), costs })
     }
 
     fn adapted(&self, own: &Map<String, Value>, discloses: bool, train_limit: u32) -> Result<Outcome> {
@@ -135,7 +159,7 @@ impl<'a> Bench<'a> {
         let (adapter, costs) = self.trained(config, memory, &key)?;
         let costs = Costs { bytes_sent: self.bytes_sent(discloses)?, ..costs };
         let scored = self.scored(&key, Some(&adapter))?;
-        Ok(Outcome { scored, adapter: Some(adapter), key, settings, costs })
+        Ok(Outcome { scored, other: Other::Adapter(adapter), key, settings, costs })
     }
 
     /// The external memory, or the one along the targets, for an adapter of these settings to learn from the first
@@ -217,7 +241,7 @@ impl<'a> Bench<'a> {
     }
 
     fn score_key(&self, key: &ContentHash) -> Result<ContentHash> {
-        Cache::key(&(key, LAMBDAS, self.materials.sets.map(|set| &set.name)))
+        Cache::key(&(key, LAMBDAS, FORMS, self.materials.sets.map(|set| &set.name)))
     }
 }
 
@@ -227,18 +251,27 @@ fn score(mixer: &Mixer, reference: &Reference) -> Result<Scored> {
     let learned = mixer.has_gate().then(|| GradualUnrolling::new(Schedule::Learned, 1.0, *source_len)).transpose()?;
     let weighing = |t| learned.as_ref().map_or(Ok(Mix::ADAPTER.into()), |learned| mixer.weighing(learned, t));
     let weighings = (0..target.len()).map(weighing).collect::<Result<Vec<_>, _>>()?;
-    let (mut plm, mut method, mut all_geometric, mut gate) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut tokens = target.iter();
-    let each = |next: Distributions| {
-        let Some(&token) = tokens.next() else { return };
-        let [of_method, of_plm, _] = next.of(token);
-        plm.push(of_plm);
-        method.push(if mixer.has_adapter() { of_method } else { of_plm });
-        gate.extend(learned.map(|_| next.lambda));
-        if let (Some(log_p_method), Some(log_p_plm)) = (&next.pema, &next.plm) {
-            all_geometric.push(geometric(log_p_method, log_p_plm, token));
-        }
+    let along = |weighings: &[Weighing<'_>], each: &mut dyn FnMut(TokenId, Distributions)| {
+        let mut tokens = target.iter();
+        let each = |next| tokens.next().map_or((), |token| each(*token, next));
+        block_on(mixer.along(Hidden { prompt: states, current: h }, prompt, target, weighings, each))
     };
-    block_on(mixer.along(Hidden { prompt: states, current: h }, prompt, target, &weighings, each))?;
-    Ok(Scored { plm, method, geometric: all_geometric, gate, source_len: *source_len })
+    let mut scored = Scored::of_tokens(Vec::new(), Vec::new(), *source_len);
+    along(&weighings, &mut |token, next| {
+        let [of_method, of_plm, _] = next.of(token);
+        scored.plm.push(of_plm);
+        scored.method.push(if mixer.has_adapter() { of_method } else { of_plm });
+        scored.gate.extend(learned.map(|_| next.lambda));
+        scored.geometric.extend(at_lambdas(&next, token));
+    })?;
+    if mixer.has_contrast() {
+        let contrast = Mix { mixing: Mixing::Contrast, ..Mix::ADAPTER };
+        along(&vec![contrast.into(); target.len()], &mut |token, next| scored.contrast.extend(at_lambdas(&next, token)))?;
+    }
+    Ok(scored)
+}
+
+/// A token's log-probabilities under the geometric mixture, where there are two distributions.
+fn at_lambdas(next: &Distributions, token: TokenId) -> Option<[f32; LAMBDAS.len()]> {
+    Some(geometric(next.pema.as_ref()?, next.plm.as_ref()?, token))
 }

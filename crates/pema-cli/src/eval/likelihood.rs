@@ -10,21 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::writer::{Form, Mixture};
 
 /// The mixtures that are compared, but for their weights: three for every method, one where whole
-/// distributions are known, and one where there is a gate. A geometric mixture has a normaliser of its
-/// own for each weight, so there is the constant one alone.
-pub const FORMS: [Form; 5] = [
+/// distributions are known, and one each for adapters with contrast and with a gate. Those of whole
+/// distributions have a normaliser of their own for each weight, so there are the constant ones alone.
+pub const FORMS: [Form; 6] = [
     Form::arithmetic(Schedule::Constant),
     Form::arithmetic(Schedule::Linear),
     Form::arithmetic(Schedule::Quadratic),
     Form { mixing: Mixing::Geometric, schedule: Schedule::Constant },
+    Form { mixing: Mixing::Contrast, schedule: Schedule::Constant },
     Form::arithmetic(Schedule::Learned),
 ];
 
-/// How many of [`FORMS`] an adapter without a gate has.
-pub const WITHOUT_GATE: usize = 4;
-
-/// How many of [`FORMS`] need no whole distribution.
-const OF_TOKENS: usize = 3;
+/// The paper's simplest mixture.
+pub const CONSTANT: Form = FORMS[0];
 
 /// The weights that are compared.
 pub const LAMBDAS: [f32; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
@@ -39,6 +37,9 @@ pub struct Scored {
     /// The constant geometric mixture's log-probabilities at each of [`LAMBDAS`], `[tokens]`; none for
     /// a method whose whole distribution is not known.
     pub geometric: Vec<[f32; LAMBDAS.len()]>,
+    /// Likewise those of contrast; none for a method without.
+    #[serde(default)]
+    pub contrast: Vec<[f32; LAMBDAS.len()]>,
     /// The gate's weights, `[tokens]`; none for a method without a gate.
     #[serde(default)]
     pub gate: Vec<f32>,
@@ -66,14 +67,27 @@ impl Likelihood {
 /// No mixture.
 pub const PLM_ALONE: Mixture = Mixture { form: Form::arithmetic(Schedule::Constant), lambda_max: 0.0 };
 
-/// The forms in which the likelihoods of these references are known.
-pub fn known_forms(scored: &[Scored]) -> &'static [Form] {
-    let known = |of: fn(&Scored) -> usize| scored.iter().all(|one| of(one) == one.plm.len());
-    match (known(|one| one.geometric.len()), known(|one| one.gate.len())) {
-        (true, true) => &FORMS,
-        (true, false) => &FORMS[..WITHOUT_GATE],
-        (false, _) => &FORMS[..OF_TOKENS],
+impl Scored {
+    /// Where the method is known by its tokens' probabilities alone.
+    pub fn of_tokens(plm: Vec<f32>, method: Vec<f32>, source_len: u32) -> Self {
+        Self { plm, method, geometric: Vec::new(), contrast: Vec::new(), gate: Vec::new(), source_len }
     }
+
+    /// Whether its likelihood under mixtures of this form is known.
+    fn knows(&self, form: Form) -> bool {
+        let known = match (form.mixing, form.schedule) {
+            (Mixing::Arithmetic, Schedule::Learned) => self.gate.len(),
+            (Mixing::Arithmetic, _) => self.method.len(),
+            (Mixing::Geometric, _) => self.geometric.len(),
+            (Mixing::Contrast, _) => self.contrast.len(),
+        };
+        known == self.plm.len()
+    }
+}
+
+/// The forms in which the likelihoods of these references are known.
+pub fn known_forms(scored: &[Scored]) -> impl Iterator<Item = Form> {
+    FORMS.into_iter().filter(|form| scored.iter().all(|one| one.knows(*form)))
 }
 
 /// A token's log-probabilities under the geometric mixture at each of [`LAMBDAS`], from log-probabilities
@@ -99,7 +113,8 @@ pub fn likelihoods(mixture: Mixture, scored: &[Scored]) -> Result<Vec<Likelihood
     let one = |scored: &Scored| {
         let log_p = match mixture.form.mixing {
             Mixing::Arithmetic => arithmetic_log_likelihood(mixture, scored)?,
-            Mixing::Geometric => geometric_log_likelihood(mixture, scored)?,
+            Mixing::Geometric => log_likelihood(mixture, &scored.geometric, scored)?,
+            Mixing::Contrast => log_likelihood(mixture, &scored.contrast, scored)?,
         };
         Ok(Likelihood { nll: -log_p, tokens: scored.plm.len() })
     };
@@ -117,11 +132,12 @@ fn arithmetic_log_likelihood(mixture: Mixture, Scored { plm, method, gate, sourc
     plm.iter().zip(method).enumerate().map(log_p).sum()
 }
 
-fn geometric_log_likelihood(mixture: Mixture, scored: &Scored) -> Result<f64> {
+/// From log-probabilities at each of [`LAMBDAS`].
+fn log_likelihood(mixture: Mixture, at_lambdas: &[[f32; LAMBDAS.len()]], scored: &Scored) -> Result<f64> {
     let at = LAMBDAS.iter().position(|&lambda| lambda == mixture.lambda_max);
-    let at = at.filter(|_| mixture.form.schedule == Schedule::Constant && scored.geometric.len() == scored.plm.len());
+    let at = at.filter(|_| mixture.form.schedule == Schedule::Constant && scored.knows(mixture.form));
     let at = at.with_context(|| format!("{} {} was not scored", mixture.form, mixture.lambda_max))?;
-    Ok(scored.geometric.iter().map(|log_p| f64::from(log_p[at])).sum())
+    Ok(at_lambdas.iter().map(|log_p| f64::from(log_p[at])).sum())
 }
 
 /// Perplexity over all tokens.
@@ -159,10 +175,6 @@ mod tests {
 
     use super::*;
 
-    fn scored(plm: Vec<f32>, method: Vec<f32>, source_len: u32) -> Scored {
-        Scored { plm, method, geometric: Vec::new(), gate: Vec::new(), source_len }
-    }
-
     #[test]
     fn geometric_perplexity_is_as_computed_by_hand() {
         // The method's is smoothed to 0.508 and 0.492.
@@ -173,17 +185,19 @@ mod tests {
             let mixture = Mix { mixing: Mixing::Geometric, lambda }.log_probs(&method, &plm);
             assert!((log_p - mixture[0]).abs() < 1e-6, "lambda {lambda}");
         }
-        let scored = Scored { geometric: vec![at], ..scored(vec![0.9], vec![0.5], 3) };
+        let scored = Scored { geometric: vec![at], ..Scored::of_tokens(vec![0.9], vec![0.5], 3) };
         let mixture = |lambda_max| Mixture { form: FORMS[3], lambda_max };
         assert!((perplexity(mixture(0.5), std::slice::from_ref(&scored)).unwrap() - (one + other) / one).abs() < 1e-5);
         assert!((perplexity(mixture(1.0), std::slice::from_ref(&scored)).unwrap() - 2.0).abs() < 1e-6);
-        assert!(perplexity(mixture(0.51), &[scored]).is_err());
+        assert!(perplexity(mixture(0.51), std::slice::from_ref(&scored)).is_err());
+        assert_eq!(known_forms(std::slice::from_ref(&scored)).collect::<Vec<_>>(), FORMS[..4]);
+        assert!(perplexity(Mixture { form: FORMS[4], lambda_max: 0.5 }, &[scored]).is_err());
         assert!(geometric(&method, &plm, TokenId(2)).iter().all(|log_p| log_p.is_finite() && *log_p < -700.0));
     }
 
     #[test]
     fn perplexity_is_as_computed_by_hand() {
-        let scored = [scored(vec![0.5, 0.25], vec![0.25, 1.0], 8)];
+        let scored = [Scored::of_tokens(vec![0.5, 0.25], vec![0.25, 1.0], 8)];
         let of = |lambda_max| perplexity(Mixture { lambda_max, ..PLM_ALONE }, &scored).unwrap();
         assert!((of(0.0) - 8.0_f64.sqrt()).abs() < 1e-9);
         assert!((of(1.0) - 2.0).abs() < 1e-6);
@@ -192,19 +206,19 @@ mod tests {
 
     #[test]
     fn a_gates_weights_are_taken_up_to_the_largest() {
-        let gated = Scored { gate: vec![0.25, 1.0], ..scored(vec![0.5, 0.25], vec![0.25, 1.0], 8) };
-        let learned = |lambda_max| Mixture { form: FORMS[4], lambda_max };
+        let gated = Scored { gate: vec![0.25, 1.0], ..Scored::of_tokens(vec![0.5, 0.25], vec![0.25, 1.0], 8) };
+        let learned = |lambda_max| Mixture { form: FORMS[5], lambda_max };
         let of = |lambda_max| perplexity(learned(lambda_max), std::slice::from_ref(&gated)).unwrap();
         assert!((of(1.0) - (1.0_f64 / 0.4375).sqrt()).abs() < 1e-6);
         assert!((of(0.5) - (1.0_f64 / (0.4375 * 0.625)).sqrt()).abs() < 1e-6);
-        let refused = perplexity(learned(0.5), &[scored(vec![0.5], vec![0.25], 8)]);
+        let refused = perplexity(learned(0.5), &[Scored::of_tokens(vec![0.5], vec![0.25], 8)]);
         assert!(refused.is_err());
     }
 
     #[test]
     fn the_best_weight_is_found() {
-        let scored = [scored(vec![0.1, 0.9], vec![0.9, 0.1], 2)];
-        let constant = choose(&scored, &FORMS[..1]).unwrap();
+        let scored = [Scored::of_tokens(vec![0.1, 0.9], vec![0.9, 0.1], 2)];
+        let constant = choose(&scored, &[CONSTANT]).unwrap();
         assert_eq!(constant.mixture.lambda_max, 0.5);
         let any = choose(&scored, &FORMS[..3]).unwrap();
         assert!(any.perplexity < constant.perplexity && any.mixture.form.schedule != Schedule::Constant);

@@ -4,10 +4,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use pema_adapter::AdapterConfig;
-use pema_core::align::Contexts;
+use pema_core::{
+    align::Contexts,
+    schedule::{Mixing, Schedule},
+};
 use serde_json::{Map, Value};
 
-use super::likelihood::{FORMS, WITHOUT_GATE};
+use super::likelihood::{CONSTANT, FORMS};
 use crate::writer::Form;
 
 /// One way to adapt the PLM.
@@ -154,12 +157,15 @@ impl Method {
     }
 
     /// The mixtures of the report's rows, but for their weights.
-    pub fn forms(&self) -> &'static [Form] {
-        match &self.way {
-            Way::Plm | Way::Knn | Way::WhiteBox => &FORMS[..1],
-            Way::Adapter { settings, .. } if settings.get("gate") == Some(&Value::Bool(true)) => &FORMS,
-            Way::Adapter { .. } => &FORMS[..WITHOUT_GATE],
-        }
+    pub fn forms(&self) -> Vec<Form> {
+        let Way::Adapter { settings, .. } = &self.way else { return vec![CONSTANT] };
+        let has = |setting| settings.get(setting) == Some(&Value::Bool(true));
+        let fits = |form: &Form| match (form.mixing, form.schedule) {
+            (Mixing::Contrast, _) => has("contrast"),
+            (_, Schedule::Learned) => has("gate"),
+            _ => true,
+        };
+        FORMS.into_iter().filter(fits).collect()
     }
 }
 

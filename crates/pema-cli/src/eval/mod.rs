@@ -91,7 +91,7 @@ pub struct Args {
     settings: String,
     /// Also write texts of the test pairs, greedily, with each method's mixtures of these forms
     /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), or with one method's, as
-    /// `pema:constant,contrast:geometric`, and score them. Costly.
+    /// `pema:constant,contrast:contrast`, and score them. Costly.
     #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
     texts: Option<Wanted>,
     /// Choose the largest weight of each mixture that writes by the chrF of its texts of the first so many

@@ -75,7 +75,7 @@ pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, writing: &Writi
     let method = &job.method;
     let [on_validation, on_test] = &outcome.scored;
     let mut all = Vec::new();
-    for &form in method.forms() {
+    for form in method.forms() {
         let (mixture, validation_perplexity) = match method.way {
             Way::Plm => (None, perplexity(PLM_ALONE, on_validation)?),
             _ => {
@@ -83,8 +83,7 @@ pub fn candidates(bench: &Bench<'_>, desk: &Desk<'_>, job: &Job, writing: &Writi
                 (Some(mixture), perplexity)
             }
         };
-        // The service has no kNN-LM to write with.
-        let writes = writing.wanted.is_some_and(|wanted| wanted.includes(method, form)) && method.way != Way::Knn;
+        let writes = writing.wanted.is_some_and(|wanted| wanted.includes(method, form));
         let texts = writes.then(|| text(desk, &outcome, mixture, writing)).transpose()?;
         all.push(Candidate {
             method: method.clone(),
@@ -130,7 +129,7 @@ pub fn best(candidates: &[Candidate]) -> Option<&Method> {
 
 fn text(desk: &Desk<'_>, outcome: &Outcome, mixture: Option<Mixture>, writing: &Writing<'_>) -> Result<Text> {
     let write = |mixture, pairs: &[Pair]| -> Result<(Texts, TextShares)> {
-        let texts = desk.write(&outcome.key, outcome.adapter.as_ref(), mixture, pairs)?;
+        let texts = desk.write(&outcome.key, &outcome.other, mixture, pairs)?;
         let shares = TextShares::new(texts.outputs.iter().map(|output| output.text.as_str()), pairs);
         Ok((texts, shares))
     };
@@ -155,7 +154,7 @@ fn text(desk: &Desk<'_>, outcome: &Outcome, mixture: Option<Mixture>, writing: &
 
 fn grid(validation: &[Scored]) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
-    for &form in known_forms(validation) {
+    for form in known_forms(validation) {
         for lambda_max in LAMBDAS {
             let mixture = Mixture { form, lambda_max };
             cells.push(Cell { mixture, perplexity: perplexity(mixture, validation)? });

@@ -11,7 +11,7 @@ use super::{
     bench::{Bench, Job},
     bootstrap::interval,
     command::Command,
-    likelihood::{FORMS, choose, likelihoods},
+    likelihood::{CONSTANT, choose, likelihoods},
     methods::{DISCLOSED, Method, Way, config},
     report::{Curve, Point},
 };
@@ -155,7 +155,7 @@ impl Sweep {
         for Cell { x, options, job } in &self.cells {
             let outcome = bench.run(job)?;
             let [on_validation, on_test] = &outcome.scored;
-            let choice = choose(on_validation, &FORMS[..1])?;
+            let choice = choose(on_validation, &[CONSTANT])?;
             points.push(Point {
                 x: *x,
                 mixture: choice.mixture,

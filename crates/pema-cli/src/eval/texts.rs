@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use pema_adapter::{Adapter, Consult};
+use futures::executor::block_on;
+use pema_adapter::Consult;
 use pema_core::{
     data::{Pair, Template},
     id::ContentHash,
@@ -19,7 +20,7 @@ use pema_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bench::{Bench, Materials},
+    bench::{Bench, Materials, Other},
     cache::Cache,
     likelihood::FORMS,
     methods::{Method, Way},
@@ -120,27 +121,28 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// The texts of these pairs from the mixture with the adapter of the method that `method` names; of the
-    /// model alone, without a mixture.
-    pub fn write(
-        &self,
-        method: &ContentHash,
-        adapter: Option<&Adapter>,
-        mixture: Option<Mixture>,
-        pairs: &[Pair],
-    ) -> Result<Texts> {
+    /// The texts of these pairs from the mixture of the model with what the method that `method` names gave; of
+    /// the model alone, without a mixture.
+    pub fn write(&self, method: &ContentHash, other: &Other, mixture: Option<Mixture>, pairs: &[Pair]) -> Result<Texts> {
         let Materials { folder, cache, .. } = self.materials;
         let inputs: Vec<&str> = pairs.iter().map(|pair| pair.input.as_str()).collect();
         let key = Cache::key(&(method, &folder.card.model, mixture, self.bounds, self.template, &inputs))?;
         cache.get_or("texts", &key, || {
             let (began, done) = (Instant::now(), AtomicUsize::new(0));
             let part = |pairs: &[Pair]| {
-                let mixer = Bench::open(self.materials, false)?.mixer(adapter);
+                let mixer = Bench::open(self.materials, false)?.mixer(other.adapter());
                 // A stream of its own: the service closes one that training has left idle.
                 let (template, stream) = (self.template.clone(), self.client.stream()?);
                 let mut writer = Writer { folder, template, stream, bounds: self.bounds };
                 let write = |pair: &Pair| {
-                    let output = writer.write(&pair.input, &mixer, mixture, Consult::Always)?;
+                    let output = match (other, mixture) {
+                        (Other::Knn(knn, tuned), Some(Mixture { lambda_max, .. })) => {
+                            writer.write_with(&pair.input, |stream, prompt, draft| {
+                                block_on(knn.write(stream, &mixer, *tuned, lambda_max, prompt, self.bounds, draft))
+                            })?
+                        }
+                        _ => writer.write(&pair.input, &mixer, mixture, Consult::Always)?,
+                    };
                     progress::show(format_args!("  {} of {} texts", done.fetch_add(1, Ordering::Relaxed) + 1, inputs.len()));
                     Ok(output)
                 };
@@ -174,8 +176,8 @@ mod tests {
             methods[1..].iter().flat_map(|method| of(method).map(|form| (method.name.as_str(), form))).collect()
         };
         assert_eq!(who("linear"), [("pema", "linear".to_owned()), ("contrast", "linear".to_owned())]);
-        let some = [("pema", "constant".to_owned()), ("contrast", "geometric".to_owned())];
-        assert_eq!(who("pema:constant,contrast:geometric"), some);
+        let some = [("pema", "constant".to_owned()), ("contrast", "contrast".to_owned())];
+        assert_eq!(who("pema:constant,contrast:contrast"), some);
         let gone: Wanted = "short:constant".parse().unwrap();
         assert!(gone.check(&methods).unwrap_err().to_string().contains("short"));
         assert!(gone.includes(&methods[0], FORMS[0]) && "pema:cubic".parse::<Wanted>().is_err());

@@ -50,6 +50,9 @@ pub enum Mixing {
     /// `p^lambda p_PLM^(1 - lambda) / Z` with `p = (1 - e) p_PEMA + e p_PLM`, `e` [`SMOOTHING`]: a token
     /// is likely if neither finds it unlikely. Log-linear interpolation (Klakow 1998).
     Geometric,
+    /// Geometric with what learning targets has changed of an adapter with contrast: with `s` the smoothing
+    /// above, `p_PEMA` is `p_PLM s(p_after) / s(p_before) / Z`. Proxy tuning (Liu et al. 2024, arXiv 2401.08565).
+    Contrast,
 }
 
 impl fmt::Display for Mixing {
@@ -57,6 +60,7 @@ impl fmt::Display for Mixing {
         f.write_str(match self {
             Self::Arithmetic => "arithmetic",
             Self::Geometric => "geometric",
+            Self::Contrast => "contrast",
         })
     }
 }
@@ -199,7 +203,8 @@ impl Mix {
     /// The adapter alone.
     pub const ADAPTER: Self = Self { lambda: 1.0, ..Self::PLM };
 
-    /// The mixture's log-probabilities from both, `[v]`, natural log.
+    /// The mixture's log-probabilities from both, `[v]`, natural log; for [`Mixing::Contrast`], the adapter's are
+    /// those of the contrast.
     ///
     /// `lambda = 0` gives the model's own and `lambda = 1` the adapter's, bit for bit. An entry that
     /// is `-inf` on both sides stays so; geometrically, one that is so on the PLM's.
@@ -221,7 +226,7 @@ impl Mix {
                 let (log_lambda, log_rest) = (lambda.ln(), (-lambda).ln_1p());
                 both.map(|(pema, plm)| log_add_exp(pema + log_lambda, plm + log_rest) as f32).collect()
             }
-            Mixing::Geometric => {
+            Mixing::Geometric | Mixing::Contrast => {
                 let smoothed = smooth(log_p_pema, log_p_plm);
                 let weighted = smoothed.iter().zip(log_p_plm).map(|(&pema, &plm)| geometric(pema, plm, self.lambda));
                 log_softmax(&weighted.collect::<Vec<_>>())

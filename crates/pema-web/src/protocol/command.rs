@@ -66,6 +66,13 @@ pub enum Command {
         /// How tokens are chosen.
         decoding: Decoding,
     },
+    /// Try mixtures on validation pairs. Answered by `tuned`.
+    Tune {
+        /// How tokens are chosen; its mixture does not matter.
+        decoding: Decoding,
+        /// At most so many pairs.
+        limit: u32,
+    },
     /// Generate for the test pairs and score. Answered by `evaluated`.
     Evaluate {
         /// How tokens are chosen.
@@ -281,7 +288,7 @@ impl From<Pairing> for pema_core::align::Pairing {
 }
 
 /// The mixture, over the steps.
-#[derive(Clone, Copy, Debug, Deserialize, Tsify)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "camelCase")]
 pub struct Mixture {
     /// How two distributions become one.
@@ -293,17 +300,19 @@ pub struct Mixture {
 }
 
 /// How two distributions become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Tsify)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum MixingKind {
     /// Their weighted mean: the paper's.
     Arithmetic,
     /// Their weighted geometric mean.
     Geometric,
+    /// That with what learning targets has changed of the adapter; needs an adapter with contrast.
+    Contrast,
 }
 
 /// How the adapter's weight falls with the step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Tsify)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleKind {
     /// The paper's.

@@ -5,7 +5,7 @@ use tsify::Tsify;
 
 use super::{
     AdapterInfo, DataSummary, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure, LedgerEntry, MemorySummary,
-    ModelInfo, Phase, Stage, StepToken, StorageInfo, TrainSettings, Variant,
+    Mixture, ModelInfo, Phase, Stage, StepToken, StorageInfo, TrainSettings, TriedMixture, Variant,
 };
 
 /// One message to the page.
@@ -117,6 +117,18 @@ pub enum Event {
         /// The user stopped it.
         stopped: bool,
     },
+    /// One mixture was tried.
+    Tried {
+        /// It and its score.
+        tried: TriedMixture,
+    },
+    /// All mixtures were tried, or those that there was time for.
+    Tuned {
+        /// The best.
+        mixture: Mixture,
+        /// The user stopped it.
+        stopped: bool,
+    },
     /// One test pair of an evaluation.
     Evaluating {
         /// The pair and its outputs.
@@ -181,6 +193,7 @@ pub enum Task {
     Memory,
     Train,
     Generate,
+    Tune,
     Evaluate,
     Regenerate,
     Adapters,

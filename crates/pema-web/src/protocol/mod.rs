@@ -14,5 +14,5 @@ pub use command::{
 pub use event::{Event, Task};
 pub use summary::{
     AdapterInfo, DataSummary, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure, LedgerEntry, LedgerKind,
-    MemoryEstimate, MemorySummary, ModelInfo, PairPreview, Phase, Stage, StepToken, StorageInfo, Variant,
+    MemoryEstimate, MemorySummary, ModelInfo, PairPreview, Phase, Stage, StepToken, StorageInfo, TriedMixture, Variant,
 };

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tsify::Tsify;
 
-use super::{Contexts, HeadForm};
+use super::{Contexts, HeadForm, Mixture};
 
 /// A sentence for the user.
 #[derive(Clone, Debug, Serialize, Tsify)]
@@ -138,6 +138,7 @@ pub enum Stage {
     Shards,
     Join,
     Gate,
+    Tuning,
     Evaluation,
     Rehearsal,
     Regeneration,
@@ -191,6 +192,8 @@ pub struct AdapterInfo {
     pub contexts: Contexts,
     /// It has a gate, which can say its weight.
     pub gate: bool,
+    /// It has contrast, so that it can count as far as its targets have changed it.
+    pub contrast: bool,
     /// Bytes of its file.
     pub bytes: f64,
     /// SHA-256 of the f16 form of the head it was trained for.
@@ -201,6 +204,16 @@ pub struct AdapterInfo {
     pub selected: bool,
     /// It is in storage; if not, there was no room for it.
     pub stored: bool,
+}
+
+/// A mixture and how good its texts were.
+#[derive(Clone, Copy, Debug, Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct TriedMixture {
+    /// The mixture.
+    pub mixture: Mixture,
+    /// Corpus chrF of its texts of validation pairs.
+    pub chrf: f64,
 }
 
 /// Who chose the tokens.

@@ -1,0 +1,66 @@
+import type { App } from '../app';
+import { el, show, write } from '../dom';
+import { plural, score } from '../format';
+import type { Decoding, Mixture, TriedMixture } from '../protocol';
+import type { State } from '../state';
+import { actions } from './actions';
+import { MIXINGS } from './decoding';
+import { failureNotice } from './failure';
+import { numberField } from './fields';
+import { progressBar } from './progress';
+
+const LEAD =
+  'How much the adapter should say, and how, depends on your task. This writes the texts of some validation pairs with each of several ' +
+  'mixtures and takes the one whose texts are nearest to the targets. As with all generation, the model’s owner learns these texts.';
+
+const isSame = (a: Mixture, b: Mixture): boolean => a.mixing === b.mixing && a.schedule === b.schedule && a.lambdaMax === b.lambdaMax;
+
+const titleOf = ({ mixing }: Mixture): string => MIXINGS.find(({ value }) => value === mixing)?.title ?? mixing;
+
+function row({ mixture, chrf }: TriedMixture, best: Mixture | undefined): HTMLElement {
+  const isBest = best !== undefined && isSame(mixture, best);
+  return el('tr', { test: 'tried', 'data-mixing': mixture.mixing, 'data-lambda': mixture.lambdaMax, 'data-chrf': chrf, 'data-best': String(isBest) },
+    el('th', { scope: 'row' }, titleOf(mixture)),
+    el('td', {}, mixture.lambdaMax.toFixed(2)),
+    el('td', { class: isBest ? 'better' : '' }, score(chrf)));
+}
+
+/** Why there is nothing to choose, if so. */
+function missing(state: State): string | undefined {
+  if (!state.data) return 'Load pairs first.';
+  if (!state.adapters.some((adapter) => adapter.selected && adapter.fits)) return 'Train, import or select an adapter first.';
+  return undefined;
+}
+
+/** Mixtures tried on validation pairs; `onBest` is given the one to use. */
+export function tuning(app: App, decoding: () => Decoding | undefined, onBest: (mixture: Mixture) => void): HTMLElement {
+  const limit = numberField('Validation pairs, at most', { value: 12, min: 1, step: 1, test: 'tune-limit', hint: 'More tell the mixtures apart better, and take longer' });
+  const tune = (): void => {
+    const chosen = decoding();
+    if (chosen && limit.control.reportValidity()) app.send({ type: 'tune', decoding: chosen, limit: limit.control.valueAsNumber });
+  };
+  const lock = el('p', { class: 'lock', test: 'locked-tune' });
+  const form = el('fieldset', { class: 'form' }, el('div', { class: 'row end' }, limit.element, actions(app, 'tune', [{ label: 'Choose the mixture', test: 'tune', run: tune }])));
+  app.store.watchAll((state) => {
+    const reason = missing(state);
+    form.disabled = reason !== undefined;
+    show(lock, reason !== undefined);
+    write(lock, reason ?? '');
+  });
+
+  const bar = progressBar(app, 'tuning', 'Texts of validation pairs');
+  app.store.watch((state) => state.busy === 'tune', (visible) => show(bar, visible));
+  const body = el('tbody');
+  const caption = el('caption');
+  const head = ['Mixture', 'Weight', 'chrF'].map((title) => el('th', { scope: 'col' }, title));
+  const table = el('table', { class: 'numbers scores', test: 'tuning' }, caption, el('thead', {}, el('tr', {}, ...head)), body);
+  app.store.watch((state) => state.tuning, (current) => {
+    const { tried, best } = current ?? { tried: [], best: undefined };
+    show(table, tried.length > 0);
+    body.replaceChildren(...tried.map((one) => row(one, best)));
+    write(caption, best ? `${plural(tried.length, 'mixture')} tried: ${titleOf(best)} with weight ${best.lambdaMax.toFixed(2)} is chosen above` : 'Higher is better');
+    if (best) onBest(best);
+  });
+
+  return el('div', { class: 'block', test: 'tuning-block' }, el('h3', {}, 'Choose the mixture'), el('p', { class: 'note' }, LEAD), lock, form, failureNotice(app, 'tune'), bar, table);
+}
