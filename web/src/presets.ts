@@ -6,8 +6,8 @@ export interface Preset {
   readonly title: string;
   readonly note: string;
   readonly settings: Omit<TrainSettings, 'name'>;
-  /** Whether few pairs get smaller batches. */
-  readonly forFew: boolean;
+  /** For few pairs batches are smaller and epochs more, so that there are so many steps; validation ends it earlier. */
+  readonly leastSteps: number | undefined;
 }
 
 const context: Omit<TrainSettings, 'name'> = {
@@ -41,14 +41,14 @@ export const PRESETS: readonly Preset[] = [
     title: 'Quick',
     note: 'A first look in few epochs, of what “PEMA + local context” gives.',
     settings: { ...context, reconstructionEpochs: 6, jointEpochs: 6 },
-    forFew: true,
+    leastSteps: 300,
   },
   {
     id: 'context',
     title: 'PEMA + local context',
     note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that in generation what your targets change may count alone.',
     settings: context,
-    forFew: true,
+    leastSteps: 600,
   },
   {
     id: 'paper',
@@ -77,18 +77,22 @@ export const PRESETS: readonly Preset[] = [
       shortVocabulary: false,
       pairing: 'position',
     },
-    forFew: false,
+    leastSteps: undefined,
   },
 ];
 
 /** Steps that an epoch should have, in batches that are worth it. */
-const STEPS_LEAST = 16;
+const STEPS_OF_EPOCH = 16;
 const BATCH_LEAST = 16;
+const EPOCHS_MOST = 100;
 
 /** A preset's settings for a memory of so many pairs (context, target token) to train on. */
-export function settingsFor({ settings, forFew }: Preset, pairs: number | undefined): Preset['settings'] {
-  if (!forFew || pairs === undefined) return settings;
-  return { ...settings, jointBatch: Math.min(settings.jointBatch, Math.max(BATCH_LEAST, Math.floor(pairs / STEPS_LEAST))) };
+export function settingsFor({ settings, leastSteps }: Preset, pairs: number | undefined): Preset['settings'] {
+  if (leastSteps === undefined || !pairs) return settings;
+  const jointBatch = Math.min(settings.jointBatch, Math.max(BATCH_LEAST, Math.floor(pairs / STEPS_OF_EPOCH)));
+  const wanted = Math.min(EPOCHS_MOST, Math.ceil(leastSteps / Math.ceil(pairs / jointBatch)));
+  const jointEpochs = Math.max(settings.jointEpochs, wanted);
+  return { ...settings, jointBatch, jointEpochs };
 }
 
 export const DEFAULT_PRESET = 'context';
