@@ -154,6 +154,9 @@ fn answer(response: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>> {
 /// A generation frame without the prompt's states, generously; also that of a problem.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// How long a service may take to say that a stream is closed.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// How often the stream's address may change.
 const REDIRECTIONS: u8 = 3;
 
@@ -187,9 +190,15 @@ pub enum StreamError {
 }
 
 impl Stream {
-    /// Ends the stream, and waits until its place on the service is free.
+    /// Ends the stream, and waits until its place on the service is free, or [`CLOSING`] has passed.
     pub fn close(mut self) {
-        if self.socket.close(None).is_ok() {
+        let socket = match self.socket.get_ref() {
+            MaybeTlsStream::Plain(socket) => Some(socket),
+            MaybeTlsStream::Rustls(tls) => Some(tls.get_ref()),
+            _ => None,
+        };
+        let is_limited = socket.is_some_and(|socket| socket.set_read_timeout(Some(CLOSING)).is_ok());
+        if is_limited && self.socket.close(None).is_ok() {
             while self.socket.read().is_ok() {}
         }
     }
@@ -226,5 +235,31 @@ impl ContextStream for Stream {
 
     async fn push(&mut self, token: TokenId) -> Result<StepFrame, StreamError> {
         self.exchange(&ClientMessage::Token { token }, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    /// The first byte of a TLS handshake.
+    const HANDSHAKE: u8 = 22;
+
+    #[test]
+    fn a_stream_to_an_https_address_begins_with_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        // It hears the first byte and hangs up.
+        let service = thread::spawn(move || {
+            let mut first = [0];
+            listener.accept().unwrap().0.read_exact(&mut first).unwrap();
+            first
+        });
+        let agent = Agent::config_builder().build().into();
+        let client = Client { agent, base, key: None, hidden_size: 1, max_prompt_tokens: 1 };
+        assert!(client.stream().is_err());
+        assert_eq!(service.join().unwrap(), [HANDSHAKE]);
     }
 }

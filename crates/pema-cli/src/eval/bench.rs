@@ -139,13 +139,12 @@ impl<'a> Bench<'a> {
 
     fn knn(&self, train_limit: u32) -> Result<Outcome> {
         let memory = self.memory(false, &AdapterConfig::default(), train_limit)?;
-        let key = Cache::key(&("knn", memory.fingerprint(), self.model()))?;
+        let untuned = self.score_key(&Cache::key(&("knn", memory.fingerprint(), self.model()))?)?;
         let (_, plm) = self.plm()?;
         let knn = Knn::new(&memory, self.materials.device)?;
-        let (scored, tuned) = self
-            .materials
-            .cache
-            .get_or("scores", &self.score_key(&key)?, || knn.score(self.materials.sets.map(|set| set.all.as_slice()), &plm))?;
+        let sets = self.materials.sets.map(|set| set.all.as_slice());
+        let (scored, tuned) = self.materials.cache.get_or("scores", &untuned, || knn.score(sets, &plm))?;
+        let key = Cache::key(&(&untuned, tuned))?;
         let costs = Costs { bytes_sent: self.bytes_sent(false)?, ..Costs::default() };
         Ok(Outcome { scored, other: Other::Knn(knn, tuned), key, settings: json!(tuned), costs })
     }

@@ -90,7 +90,7 @@ pub struct Args {
     #[arg(long, default_value = "{}")]
     settings: String,
     /// Also write texts of the test pairs, greedily, with each method's mixtures of these forms
-    /// (constant, linear, quadratic, geometric; learned, of adapters with a gate), or with one method's, as
+    /// (constant, linear, quadratic, geometric; contrast and learned, of adapters with contrast and a gate), or with one method's, as
     /// `pema:constant,contrast:contrast`, and score them. Costly.
     #[arg(long, value_name = "FORMS", num_args = 0..=1, require_equals = true, default_missing_value = "constant,geometric")]
     texts: Option<Wanted>,
