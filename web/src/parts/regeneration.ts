@@ -9,7 +9,7 @@ import { progressBar } from './progress';
 
 const LEAD =
   'The mixture writes after each of your training prompts, and the model’s contexts along its words become a second memory, ' +
-  'nearer to those of generation. Train on it as on the first. Weight, schedule and repeats are those chosen above.';
+  'nearer to those of generation. Train on it as on the first. Where it was measured so far, it gained nothing. Weight, schedule and repeats are those chosen above.';
 
 const WARNING =
   'The text is sent to the model’s owner, token by token, for every pair that your adapter has learned from. ' +

@@ -100,39 +100,46 @@ impl Knn {
         };
         set.iter().map(one).collect()
     }
+}
 
-    /// Writes greedily after a prompt: the PLM's distribution comes of `plm`, that of neighbours has the weight
-    /// `lambda`. Ends as [`pema_adapter::generate`] does.
+/// The mixture of the PLM with neighbours, as it writes.
+pub struct Writing<'a> {
+    /// Who finds neighbours.
+    pub knn: &'a Knn,
+    /// How many, and how they count.
+    pub tuned: Tuned,
+    /// Gives the PLM's distribution.
+    pub plm: &'a Mixer,
+    /// The neighbours' weight.
+    pub lambda: f32,
+    /// Of the text.
+    pub bounds: TextArgs,
+}
+
+impl Writing<'_> {
+    /// Writes greedily after a prompt, until `on_token` breaks or there are as many tokens as there may be.
     pub async fn write(
         &self,
         stream: &mut Stream,
-        plm: &Mixer,
-        tuned: Tuned,
-        lambda: f32,
         prompt: &[TokenId],
-        bounds: TextArgs,
         mut on_token: impl FnMut(TokenId) -> ControlFlow<()>,
     ) -> Result<()> {
+        let TextArgs { no_repeat, max_tokens, .. } = self.bounds;
         let h_prompt = stream.start(prompt, PromptStates::Last).await?.h;
-        let (mut current, mut written) = (h_prompt.clone(), Vec::with_capacity(bounds.max_tokens));
-        for step in 1..=bounds.max_tokens {
+        let (mut current, mut written) = (h_prompt.clone(), Vec::with_capacity(max_tokens));
+        for step in 1..=max_tokens {
             let hidden = Hidden { prompt: &h_prompt, current: &current };
-            let mut log_p = plm.distributions(hidden, prompt, &written, Mix::PLM).await?.mixture;
-            log_p.iter_mut().for_each(|log_p| *log_p += (1.0 - lambda).ln());
-            let query = match self.contexts {
+            let mut log_p = self.plm.distributions(hidden, prompt, &written, Mix::PLM).await?.mixture;
+            let query = match self.knn.contexts {
                 Contexts::Steps => &current,
                 Contexts::Prompt | Contexts::PromptAll => &h_prompt,
             };
-            for near in self.store.search(&[query]).await? {
-                for (token, p) in near.weights(tuned) {
-                    if let Some(log_p) = log_p.get_mut(token.0 as usize) {
-                        *log_p = (log_p.exp() + lambda * p).ln();
-                    }
-                }
+            for near in self.knn.store.search(&[query]).await? {
+                near.mix(self.tuned, self.lambda, &mut log_p);
             }
-            rule_out(&mut log_p, &repeats(&written, bounds.no_repeat));
+            rule_out(&mut log_p, &repeats(&written, no_repeat));
             let token = argmax(&log_p);
-            if on_token(token).is_break() || step == bounds.max_tokens {
+            if on_token(token).is_break() || step == max_tokens {
                 break;
             }
             written.push(token);
@@ -199,6 +206,16 @@ impl Neighbours {
         near().map(move |(distance, token)| (*token, weight(*distance) / mass))
     }
 
+    /// Turns the PLM's log-probabilities `[v]` into those of the weighted mean.
+    fn mix(&self, tuned: Tuned, lambda: f32, log_p: &mut [f32]) {
+        log_p.iter_mut().for_each(|log_p| *log_p += (1.0 - lambda).ln());
+        for (token, p) in self.weights(tuned) {
+            if let Some(log_p) = log_p.get_mut(token.0 as usize) {
+                *log_p = (log_p.exp() + lambda * p).ln();
+            }
+        }
+    }
+
     /// `p(token)`.
     fn probability(&self, token: TokenId, tuned: Tuned) -> f32 {
         self.weights(tuned).filter(|(y, _)| *y == token).map(|(_, p)| p).sum()
@@ -220,5 +237,16 @@ mod tests {
         let three = Tuned { k: 3, temperature: 10.0 };
         assert!((found.probability(TokenId(8), three) - expected).abs() < 1e-6);
         assert!((found.weights(three).map(|(_, p)| p).sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_mixture_is_the_weighted_mean() {
+        let near = Neighbours(vec![(0.0, TokenId(1)), (0.0, TokenId(9)), (0.0, TokenId(1)), (7.0, TokenId(0))]);
+        let mut log_p = [0.5_f32, 0.3, 0.2].map(f32::ln);
+        near.mix(Tuned { k: 3, temperature: 1.0 }, 0.3, &mut log_p);
+        // A token that the head lacks takes its share with it.
+        for (found, expected) in log_p.iter().zip([0.35, 0.41, 0.14]) {
+            assert!((found.exp() - expected).abs() < 1e-6, "{} instead of {expected}", found.exp());
+        }
     }
 }

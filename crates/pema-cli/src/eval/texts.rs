@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bench::{Bench, Materials, Other},
     cache::Cache,
+    knn,
     likelihood::FORMS,
     methods::{Method, Way},
 };
@@ -136,10 +137,10 @@ impl Desk<'_> {
                 let mut writer = Writer { folder, template, stream, bounds: self.bounds };
                 let write = |pair: &Pair| {
                     let output = match (other, mixture) {
-                        (Other::Knn(knn, tuned), Some(Mixture { lambda_max, .. })) => {
-                            writer.write_with(&pair.input, |stream, prompt, draft| {
-                                block_on(knn.write(stream, &mixer, *tuned, lambda_max, prompt, self.bounds, draft))
-                            })?
+                        (Other::Knn(knn, tuned), Some(Mixture { lambda_max: lambda, .. })) => {
+                            let writing = knn::Writing { knn, tuned: *tuned, plm: &mixer, lambda, bounds: self.bounds };
+                            writer
+                                .write_with(&pair.input, |stream, prompt, draft| block_on(writing.write(stream, prompt, draft)))?
                         }
                         _ => writer.write(&pair.input, &mixer, mixture, Consult::Always)?,
                     };
