@@ -16,6 +16,9 @@ pub(crate) async fn tune(state: &mut State, page: &Page, decoding: &Decoding, li
         return Err(TabError::NotYet("mixtures are tried where the model is asked at every token: choose that"));
     }
     let pairs: Vec<_> = state.data()?.validation.iter().take(limit).cloned().collect();
+    if pairs.is_empty() {
+        return Err(TabError::NotYet("there are no validation pairs: load some, or set a part of your pairs aside"));
+    }
     let targets: Vec<&str> = pairs.iter().map(|pair| pair.target.as_str()).collect();
     // Any adapter can be mixed so.
     let decoding = Decoding { mixture: mixture(Mixing::Geometric, 0.5), ..decoding.clone() };
