@@ -53,7 +53,7 @@ test('the whole job on the sample data', async ({}, info) => {
   const [{ input } = { input: '' }] = samplePairs('test', 1);
   const generated = await pema.generate(input, { maxTokens: 48 });
   await shoot('generate');
-  const tried = await pema.tune({ maxTokens: 48, limit: 12 });
+  const tried = await pema.tune({ maxTokens: 48, limit: 32 });
   await shoot('generate', 'tune');
   const scores = await pema.evaluate({ maxTokens: 48 });
   await shoot('generate', 'evaluate');

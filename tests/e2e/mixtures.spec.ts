@@ -6,7 +6,7 @@ import { failureOf } from './support/failing';
 import { expect, test } from './support/fixtures';
 import { CONTRASTS, TINY } from './support/settings';
 
-const TEXTS = 2;
+const PAIRS = 3;
 
 test('validation pairs choose among the mixtures that the adapter has', async ({ openTab, service, folder }) => {
   const pema = await openTab(service);
@@ -16,18 +16,20 @@ test('validation pairs choose among the mixtures that the adapter has', async ({
 
   await pema.train({ ...TINY, name: 'paper' });
   await expect(pema.at('mixing-contrast')).toBeDisabled();
-  const tried = await pema.tune({ maxTokens: 3, limit: TEXTS });
+  const tried = await pema.tune({ maxTokens: 3, limit: PAIRS });
   expect(tried.map(({ mixing }) => mixing)).not.toContain('contrast');
 
   await pema.train({ ...TINY, ...CONTRASTS, name: 'contrast', prefix: 1 });
   await expect(pema.at('tuning')).toBeHidden();
   await expect(pema.at('mixing-contrast')).toBeEnabled();
   const earlier = service.proxy.recordings.length;
-  const all = await pema.tune({ maxTokens: 3, limit: TEXTS });
+  const all = await pema.tune({ maxTokens: 3, limit: PAIRS });
   expect(new Set(all.map(({ mixing }) => mixing))).toEqual(new Set(['arithmetic', 'geometric', 'contrast']));
   const best = all.filter((one) => one.best);
   expect(best).toHaveLength(1);
-  expect(best[0]?.chrf).toBe(Math.max(...all.map(({ chrf }) => chrf)));
+  const finalists = all.filter(({ pairs }) => pairs === PAIRS);
+  expect(finalists).toHaveLength(3);
+  expect(best[0]?.chrf).toBe(Math.max(...finalists.map(({ chrf }) => chrf)));
   const chosen = await pema.mixture();
   expect(chosen.mixing).toBe(best[0]?.mixing);
   expect(chosen.lambda).toBeCloseTo(best[0]?.lambda ?? Number.NaN);
@@ -37,7 +39,7 @@ test('validation pairs choose among the mixtures that the adapter has', async ({
   expect(problems).toEqual([]);
   expect(exchanges.map(({ request }) => request.target)).toEqual(['/v1/generate']);
   const row = (await pema.ledger()).at(-1);
-  expect(row?.carried).toMatch(new RegExp(`^prompts: ${all.length * TEXTS}, `));
+  expect(row?.carried).toMatch(new RegExp(`^prompts: ${all.length + 3 * (PAIRS - 1)}, `));
 
   // With contrast it writes; an adapter without takes the choice back.
   const contrasted = await pema.generate('gotta run, ttyl', { maxTokens: 4, mixing: 'contrast', lambdaMax: 0.5 });
@@ -52,6 +54,6 @@ test('where the model is asked once there is no mixture to choose', async ({ ope
   await pema.loadFiles(sampleFiles(folder, { train: 6, dev: 2, test: 2 }), { template: TEMPLATE });
   await pema.downloadMemory('prompt');
   await pema.train({ ...TINY, name: 'private' });
-  const refused = await failureOf(pema.tune({ maxTokens: 3, limit: TEXTS, consult: 0 }));
+  const refused = await failureOf(pema.tune({ maxTokens: 3, limit: PAIRS, consult: 0 }));
   expect(refused).toMatchObject({ section: 'tune', kind: 'not-yet' });
 });

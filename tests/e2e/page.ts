@@ -50,6 +50,7 @@ export type MixingKind = 'arithmetic' | 'geometric' | 'contrast';
 export interface Tried {
   mixing: string;
   lambda: number;
+  pairs: number;
   chrf: number;
   best: boolean;
 }
@@ -263,6 +264,7 @@ export class PemaPage {
       all.map(({ dataset }) => ({
         mixing: dataset['mixing'] ?? '',
         lambda: Number(dataset['lambda']),
+        pairs: Number(dataset['pairs']),
         chrf: Number(dataset['chrf']),
         best: dataset['best'] === 'true',
       })),

@@ -144,6 +144,14 @@ export function sent(state: State, command: Command): State {
   return { ...state, ...cleared(state, command), failures: { ...state.failures, [task]: undefined }, busy: task, stopping: false };
 }
 
+export const isSameMixture = (a: Mixture, b: Mixture): boolean => a.mixing === b.mixing && a.schedule === b.schedule && a.lambdaMax === b.lambdaMax;
+
+/** What a mixture has now in place of what it had after fewer pairs. */
+const withTried = (all: readonly TriedMixture[], tried: TriedMixture): readonly TriedMixture[] =>
+  all.some(({ mixture }) => isSameMixture(mixture, tried.mixture))
+    ? all.map((one) => (isSameMixture(one.mixture, tried.mixture) ? tried : one))
+    : [...all, tried];
+
 const ended = (state: State): State => ({ ...state, busy: undefined, stopping: false, ended: state.ended + 1 });
 
 /** Something failed. */
@@ -184,7 +192,7 @@ export function received(state: State, event: WorkerEvent, now: number): State {
     case 'generated':
       return state.generation ? { ...state, generation: { ...state.generation, result: event } } : state;
     case 'tried':
-      return state.tuning ? { ...state, tuning: { ...state.tuning, tried: [...state.tuning.tried, event.tried] } } : state;
+      return state.tuning ? { ...state, tuning: { ...state.tuning, tried: withTried(state.tuning.tried, event.tried) } } : state;
     case 'tuned':
       return state.tuning ? { ...state, tuning: { ...state.tuning, best: event.mixture } } : state;
     case 'evaluating':

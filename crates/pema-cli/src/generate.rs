@@ -9,7 +9,7 @@ use pema_core::{
     data::Pair,
     metrics,
     schedule::{Mix, Mixing, Schedule},
-    tuning,
+    tuning::{Trials, Tried},
 };
 
 use crate::{
@@ -153,7 +153,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mixing", "schedule", "lambda_max", "private", "consult", "consult_above"])]
     tune: Option<PathBuf>,
     /// Use only the first so many of them.
-    #[arg(long, value_name = "PAIRS", default_value_t = 12, requires = "tune")]
+    #[arg(long, value_name = "PAIRS", default_value_t = 32, requires = "tune")]
     tune_limit: usize,
 }
 
@@ -242,20 +242,21 @@ impl Session {
 
     /// The mixture whose texts of validation pairs are best; says how good each was.
     fn tuned(&self, writer: &mut Writer<'_>, validation: &[Pair]) -> Result<Mixture> {
-        let targets: Vec<&str> = validation.iter().map(|pair| pair.target.as_str()).collect();
-        let (mut mixtures, mut scores) = (Vec::new(), Vec::new());
-        for Mix { mixing, lambda } in tuning::mixtures(self.mixer.has_contrast()) {
-            let mixture = Mixture { form: Form { mixing, schedule: Schedule::Constant }, lambda_max: lambda };
-            let mut write = |pair: &Pair| Ok(writer.write(&pair.input, &self.mixer, Some(mixture), Consult::Always)?.text);
-            let texts = validation.iter().map(&mut write).collect::<Result<Vec<_>>>()?;
-            let chrf = metrics::chrf(&texts, &targets)?;
-            println!("--mixing {mixing} --lambda-max {lambda}: chrF {chrf:.2} on {} validation pairs", targets.len());
-            mixtures.push(mixture);
-            scores.push(chrf);
+        let targets = validation.iter().map(|pair| pair.target.clone()).collect();
+        let mut trials = Trials::new(self.mixer.has_contrast(), targets);
+        while let Some((mix, pair)) = trials.next() {
+            let text = writer.write(&validation[pair].input, &self.mixer, Some(mixture(mix)), Consult::Always)?.text;
+            if let Some(Tried { mix: Mix { mixing, lambda }, pairs, chrf }) = trials.push(text)? {
+                println!("--mixing {mixing} --lambda-max {lambda}: chrF {chrf:.2} on {pairs} validation pairs");
+            }
         }
-        let best = tuning::best(&scores).context("there is no mixture to choose")?;
-        let Mixture { form: Form { mixing, .. }, lambda_max } = mixtures[best];
-        println!("chosen: --mixing {mixing} --lambda-max {lambda_max}");
-        Ok(mixtures[best])
+        let best = trials.best().context("there are no validation pairs to choose on")?;
+        println!("chosen: --mixing {} --lambda-max {}", best.mixing, best.lambda);
+        Ok(mixture(best))
     }
+}
+
+/// A mixture with a constant weight.
+fn mixture(Mix { mixing, lambda }: Mix) -> Mixture {
+    Mixture { form: Form { mixing, schedule: Schedule::Constant }, lambda_max: lambda }
 }

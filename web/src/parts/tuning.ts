@@ -1,8 +1,8 @@
 import type { App } from '../app';
 import { el, show, write } from '../dom';
-import { plural, score } from '../format';
+import { count, plural, score } from '../format';
 import type { Decoding, Mixture, TriedMixture } from '../protocol';
-import type { State } from '../state';
+import { isSameMixture, type State } from '../state';
 import { actions } from './actions';
 import { MIXINGS } from './decoding';
 import { failureNotice } from './failure';
@@ -13,15 +13,14 @@ const LEAD =
   'How much the adapter should say, and how, depends on your task. This writes the texts of some validation pairs with each of several ' +
   'mixtures and takes the one whose texts are nearest to the targets. As with all generation, the model’s owner learns these texts.';
 
-const isSame = (a: Mixture, b: Mixture): boolean => a.mixing === b.mixing && a.schedule === b.schedule && a.lambdaMax === b.lambdaMax;
-
 const titleOf = ({ mixing }: Mixture): string => MIXINGS.find(({ value }) => value === mixing)?.title ?? mixing;
 
-function row({ mixture, chrf }: TriedMixture, best: Mixture | undefined): HTMLElement {
-  const isBest = best !== undefined && isSame(mixture, best);
-  return el('tr', { test: 'tried', 'data-mixing': mixture.mixing, 'data-lambda': mixture.lambdaMax, 'data-chrf': chrf, 'data-best': String(isBest) },
+function row({ mixture, pairs, chrf }: TriedMixture, best: Mixture | undefined): HTMLElement {
+  const isBest = best !== undefined && isSameMixture(mixture, best);
+  return el('tr', { test: 'tried', 'data-mixing': mixture.mixing, 'data-lambda': mixture.lambdaMax.toFixed(2), 'data-pairs': pairs, 'data-chrf': chrf, 'data-best': String(isBest) },
     el('th', { scope: 'row' }, titleOf(mixture)),
     el('td', {}, mixture.lambdaMax.toFixed(2)),
+    el('td', {}, count(pairs)),
     el('td', { class: isBest ? 'better' : '' }, score(chrf)));
 }
 
@@ -34,7 +33,7 @@ function missing(state: State): string | undefined {
 
 /** Mixtures tried on validation pairs; `onBest` is given the one to use. */
 export function tuning(app: App, decoding: () => Decoding | undefined, onBest: (mixture: Mixture) => void): HTMLElement {
-  const limit = numberField('Validation pairs, at most', { value: 12, min: 1, step: 1, test: 'tune-limit', hint: 'More tell the mixtures apart better, and take longer' });
+  const limit = numberField('Validation pairs, at most', { value: 32, min: 1, step: 1, test: 'tune-limit', hint: 'All mixtures write for a quarter of them, the best three for the others too' });
   const tune = (): void => {
     const chosen = decoding();
     if (chosen && limit.control.reportValidity()) app.send({ type: 'tune', decoding: chosen, limit: limit.control.valueAsNumber });
@@ -52,7 +51,7 @@ export function tuning(app: App, decoding: () => Decoding | undefined, onBest: (
   app.store.watch((state) => state.busy === 'tune', (visible) => show(bar, visible));
   const body = el('tbody');
   const caption = el('caption');
-  const head = ['Mixture', 'Weight', 'chrF'].map((title) => el('th', { scope: 'col' }, title));
+  const head = ['Mixture', 'Weight', 'Pairs', 'chrF'].map((title) => el('th', { scope: 'col' }, title));
   const table = el('table', { class: 'numbers scores', test: 'tuning' }, caption, el('thead', {}, el('tr', {}, ...head)), body);
   app.store.watch((state) => state.tuning, (current) => {
     const { tried, best } = current ?? { tried: [], best: undefined };

@@ -212,7 +212,9 @@ pub struct AdapterInfo {
 pub struct TriedMixture {
     /// The mixture.
     pub mixture: Mixture,
-    /// Corpus chrF of its texts of validation pairs.
+    /// Validation pairs whose texts it wrote.
+    pub pairs: u32,
+    /// Their corpus chrF.
     pub chrf: f64,
 }
 
