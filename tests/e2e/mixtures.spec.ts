@@ -7,6 +7,8 @@ import { expect, test } from './support/fixtures';
 import { CONTRASTS, TINY } from './support/settings';
 
 const PAIRS = 3;
+/** Mixtures that write for all of them; the others write for one. */
+const FINALISTS = 3;
 
 test('validation pairs choose among the mixtures that the adapter has', async ({ openTab, service, folder }) => {
   const pema = await openTab(service);
@@ -28,7 +30,7 @@ test('validation pairs choose among the mixtures that the adapter has', async ({
   const best = all.filter((one) => one.best);
   expect(best).toHaveLength(1);
   const finalists = all.filter(({ pairs }) => pairs === PAIRS);
-  expect(finalists).toHaveLength(3);
+  expect(finalists).toHaveLength(FINALISTS);
   expect(best[0]?.chrf).toBe(Math.max(...finalists.map(({ chrf }) => chrf)));
   const chosen = await pema.mixture();
   expect(chosen.mixing).toBe(best[0]?.mixing);
@@ -39,7 +41,7 @@ test('validation pairs choose among the mixtures that the adapter has', async ({
   expect(problems).toEqual([]);
   expect(exchanges.map(({ request }) => request.target)).toEqual(['/v1/generate']);
   const row = (await pema.ledger()).at(-1);
-  expect(row?.carried).toMatch(new RegExp(`^prompts: ${all.length + 3 * (PAIRS - 1)}, `));
+  expect(row?.carried).toMatch(new RegExp(`^prompts: ${all.length + FINALISTS * (PAIRS - 1)}, `));
 
   // With contrast it writes; an adapter without takes the choice back.
   const contrasted = await pema.generate('gotta run, ttyl', { maxTokens: 4, mixing: 'contrast', lambdaMax: 0.5 });

@@ -2,7 +2,8 @@
 
 import type {
   AdapterInfo, Command, DataSummary, DeviceChoice, DeviceInfo, DeviceKind, EvaluationRow, EvaluationScores, Failure,
-  LedgerEntry, MemorySummary, ModelInfo, Stage, Mixture, StepToken, StorageInfo, Task, TrainSettings, TriedMixture, Variant, WorkerEvent,
+  LedgerEntry, MemorySummary, Mixture, ModelInfo, Stage, StepToken, StorageInfo, Task, TrainSettings, TriedMixture, Variant,
+  WorkerEvent,
 } from './protocol';
 import { newRun, withStep, withValidation, type Run } from './training';
 
@@ -23,7 +24,7 @@ export interface Evaluation {
 /** Mixtures that are tried on validation pairs. */
 export interface Tuning {
   readonly tried: readonly TriedMixture[];
-  readonly best: Mixture | undefined;
+  readonly result: Of<'tuned'> | undefined;
 }
 
 export interface State {
@@ -121,7 +122,7 @@ function cleared(state: State, command: Command): Partial<State> {
     case 'generate':
       return { generation: { compares: command.decoding.consult === undefined, tokens: { plm: [], mixture: [] }, result: undefined } };
     case 'tune':
-      return { tuning: { tried: [], best: undefined }, progress: {} };
+      return { tuning: { tried: [], result: undefined }, progress: {} };
     case 'evaluate':
       return { evaluation: { rows: [], result: undefined }, progress: {} };
     case 'rehearse':
@@ -144,6 +145,7 @@ export function sent(state: State, command: Command): State {
   return { ...state, ...cleared(state, command), failures: { ...state.failures, [task]: undefined }, busy: task, stopping: false };
 }
 
+/** Whether two mixtures are one. */
 export const isSameMixture = (a: Mixture, b: Mixture): boolean => a.mixing === b.mixing && a.schedule === b.schedule && a.lambdaMax === b.lambdaMax;
 
 /** What a mixture has now in place of what it had after fewer pairs. */
@@ -194,7 +196,7 @@ export function received(state: State, event: WorkerEvent, now: number): State {
     case 'tried':
       return state.tuning ? { ...state, tuning: { ...state.tuning, tried: withTried(state.tuning.tried, event.tried) } } : state;
     case 'tuned':
-      return state.tuning ? { ...state, tuning: { ...state.tuning, best: event.mixture } } : state;
+      return state.tuning ? { ...state, tuning: { ...state.tuning, result: event } } : state;
     case 'evaluating':
       return state.evaluation ? { ...state, evaluation: { ...state.evaluation, rows: [...state.evaluation.rows, event.row] } } : state;
     case 'evaluated':

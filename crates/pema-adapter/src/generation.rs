@@ -116,8 +116,8 @@ pub struct Chosen {
 ///
 /// # Errors
 /// Those of the stream, [`NotPrivate`] before anything is sent when the adapter cannot do without
-/// the PLM as [`Generation::consult`] wants, likewise [`NotMixed`] when its gate is to say weights and
-/// cannot, and [`ReadError`] when the device fails.
+/// the PLM as [`Generation::consult`] wants, likewise [`NotMixed`] when it cannot be mixed as
+/// [`Generation::unrolling`] wants, and [`ReadError`] when the device fails.
 pub async fn generate<S: ContextStream>(
     stream: &mut S,
     mixer: &Mixer,

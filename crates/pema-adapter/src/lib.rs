@@ -17,8 +17,9 @@
 //! - [`Adapter`]: what training yields; [`Adapter::h_pd`], [`Adapter::export`], [`Adapter::import`].
 //! - [`MemoryBuilder`]: shards and local targets become a [`Memory`]; [`Memory::pair`] pairs them anew.
 //! - [`Vocabulary`]: the rows of the head that phase 2 learns over.
-//! - [`Gate`]: what may say the adapter's weight at each token; [`NotMixed`] where none can.
-//! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it.
+//! - [`Gate`]: what may say the adapter's weight at each token.
+//! - [`Mixer`], [`generate`]: the mixture with the PLM, and text from it; [`Consult`]: or without it; [`NotMixed`]: a mixture
+//!   that an adapter lacks.
 //! - [`Regeneration`]: contexts along the mixture's own words, for a second round.
 //!
 //! # Devices

@@ -206,7 +206,7 @@ pub enum RehearsalError {
     /// The adapter was to write alone and cannot.
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
-    /// A gate was to say the weights and cannot.
+    /// The adapter cannot be mixed so.
     #[error(transparent)]
     NotMixed(#[from] NotMixed),
 }

@@ -184,7 +184,7 @@ pub enum StreamError {
     /// The adapter cannot write without the model.
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
-    /// No gate can say the adapter's weight.
+    /// The adapter cannot be mixed so.
     #[error(transparent)]
     NotMixed(#[from] NotMixed),
 }

@@ -126,7 +126,7 @@ pub enum TabError {
     /// An adapter that cannot write without the model.
     #[error(transparent)]
     NotPrivate(#[from] pema_adapter::NotPrivate),
-    /// A weight that no gate can say.
+    /// A mixture that the adapter lacks.
     #[error(transparent)]
     NotMixed(#[from] pema_adapter::NotMixed),
     /// Text that would tell too much.

@@ -88,12 +88,6 @@ export function decodingForm(onChange: () => void): DecodingForm {
   mixing.select('geometric');
   const contrastNote = el('small', {});
   mixing.element.append(contrastNote);
-  const offerContrast = (offered: boolean): void => {
-    mixing.allow('contrast', offered);
-    if (!offered && mixing.value() === 'contrast') mixing.select('geometric');
-    write(contrastNote, offered ? CONTRAST.offered : CONTRAST.none);
-    weigh();
-  };
   const schedule = choiceField('The adapter’s weight', 'schedule', SCHEDULES, () => undefined);
   schedule.select('constant');
   const learnedNote = el('small', { test: 'learned-note' });
@@ -108,6 +102,12 @@ export function decodingForm(onChange: () => void): DecodingForm {
   };
   const offerLearned = (offered: boolean): void => {
     hasGate = offered;
+    weigh();
+  };
+  const offerContrast = (offered: boolean): void => {
+    mixing.allow('contrast', offered);
+    if (!offered && mixing.value() === 'contrast') mixing.select('geometric');
+    write(contrastNote, offered ? CONTRAST.offered : CONTRAST.none);
     weigh();
   };
   offerContrast(false);

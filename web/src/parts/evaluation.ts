@@ -6,6 +6,7 @@ import type { State } from '../state';
 import { actions } from './actions';
 import { failureNotice } from './failure';
 import { numberField } from './fields';
+import { lockFor, missingAdapter } from './lock';
 import { progressBar } from './progress';
 import { NOT_ASKED } from './tokens';
 
@@ -26,8 +27,7 @@ function outputRow(row: EvaluationRow): HTMLElement {
 function missing(state: State): string | undefined {
   if (!state.data) return 'Load pairs with a test file first.';
   if (state.data.test === 0) return 'There are no test pairs: load a test file with your data.';
-  if (!state.adapters.some((adapter) => adapter.selected && adapter.fits)) return 'Train, import or select an adapter first.';
-  return undefined;
+  return missingAdapter(state);
 }
 
 /** Scores of both outputs over the test pairs, with the decoding chosen above. */
@@ -37,14 +37,8 @@ export function evaluation(app: App, decoding: () => Decoding | undefined): HTML
     const chosen = decoding();
     if (chosen && limit.control.reportValidity()) app.send({ type: 'evaluate', decoding: chosen, limit: limit.control.valueAsNumber });
   };
-  const lock = el('p', { class: 'lock', test: 'locked-evaluate' });
   const form = el('fieldset', { class: 'form' }, el('div', { class: 'row end' }, limit.element, actions(app, 'evaluate', [{ label: 'Evaluate on the test pairs', test: 'evaluate', run: evaluate }])));
-  app.store.watchAll((state) => {
-    const reason = missing(state);
-    form.disabled = reason !== undefined;
-    show(lock, reason !== undefined);
-    write(lock, reason ?? '');
-  });
+  const lock = lockFor(app, form, 'evaluate', missing);
 
   const bar = progressBar(app, 'evaluation', 'Test pairs');
   const scoreBody = el('tbody');

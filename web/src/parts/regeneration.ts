@@ -5,6 +5,7 @@ import type { State } from '../state';
 import { actions } from './actions';
 import { failureNotice } from './failure';
 import { numberField } from './fields';
+import { lockFor, missingAdapter } from './lock';
 import { progressBar } from './progress';
 
 const LEAD =
@@ -20,8 +21,7 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 /** Why there can be no second round yet, if so. */
 function missing(state: State): string | undefined {
   if (!state.memory) return 'Download the memory first.';
-  if (!state.adapters.some((adapter) => adapter.selected && adapter.fits)) return 'Train, import or select an adapter first.';
-  return undefined;
+  return missingAdapter(state);
 }
 
 /** A second memory along the mixture’s own words: estimated, limited, and sent by hand alone. */
@@ -40,7 +40,6 @@ export function regeneration(app: App, decoding: () => Decoding | undefined): HT
     const question = `Send what the mixture writes to the model’s owner? By the estimate it holds ${percent(rehearsal.sequences)} of your targets’ sequences of four tokens.`;
     if (confirm(question)) app.send({ type: 'regenerate', maxOverlap: limit.control.valueAsNumber / 100 });
   };
-  const lock = el('p', { class: 'lock', test: 'locked-regenerate' });
   const form = el('fieldset', { class: 'form' },
     limit.element,
     actions(app, 'regenerate', [
@@ -48,12 +47,7 @@ export function regeneration(app: App, decoding: () => Decoding | undefined): HT
       { label: 'Send and make the second memory', test: 'regenerate', run: send, primary: false, visible: (state) => state.rehearsal !== undefined },
     ]),
   );
-  app.store.watchAll((state) => {
-    const reason = missing(state);
-    form.disabled = reason !== undefined;
-    show(lock, reason !== undefined);
-    write(lock, reason ?? '');
-  });
+  const lock = lockFor(app, form, 'regenerate', missing);
 
   const bars = el('div', {}, progressBar(app, 'rehearsal', 'Estimate'), progressBar(app, 'regeneration', 'Texts sent'));
   app.store.watch((state) => state.busy === 'regenerate', (visible) => show(bars, visible));

@@ -1,8 +1,9 @@
 import type { App } from '../app';
-import { el, set, show, write } from '../dom';
+import { el, set } from '../dom';
 import type { Task } from '../protocol';
 import type { State } from '../state';
 import { failureNotice } from './failure';
+import { lockFor } from './lock';
 
 interface Options {
   readonly id: string;
@@ -23,8 +24,8 @@ export interface Section {
 
 export function section(root: HTMLElement, app: App, options: Options): Section {
   const titleId = `${options.id}-title`;
-  const lock = el('p', { class: 'lock', test: `locked-${options.id}` });
   const form = el('fieldset', { class: 'form', 'aria-labelledby': titleId });
+  const lock = lockFor(app, form, options.id, options.locked);
   const output = el('div', { class: 'output' });
   const element = el(
     'section',
@@ -37,12 +38,7 @@ export function section(root: HTMLElement, app: App, options: Options): Section 
     output,
   );
   app.store.watchAll((state) => {
-    const reason = options.locked(state);
-    form.disabled = reason !== undefined;
-    show(lock, reason !== undefined);
-    write(lock, reason ?? '');
-    const status = reason !== undefined ? 'locked' : options.done(state) ? 'done' : 'open';
-    set(element, { 'data-state': status });
+    set(element, { 'data-state': options.locked(state) !== undefined ? 'locked' : options.done(state) ? 'done' : 'open' });
   });
   root.append(element);
   return { form, output };

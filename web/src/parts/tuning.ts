@@ -7,6 +7,7 @@ import { actions } from './actions';
 import { MIXINGS } from './decoding';
 import { failureNotice } from './failure';
 import { numberField } from './fields';
+import { lockFor, missingAdapter } from './lock';
 import { progressBar } from './progress';
 
 const LEAD =
@@ -27,8 +28,7 @@ function row({ mixture, pairs, chrf }: TriedMixture, best: Mixture | undefined):
 /** Why there is nothing to choose, if so. */
 function missing(state: State): string | undefined {
   if (!state.data) return 'Load pairs first.';
-  if (!state.adapters.some((adapter) => adapter.selected && adapter.fits)) return 'Train, import or select an adapter first.';
-  return undefined;
+  return missingAdapter(state);
 }
 
 /** Mixtures tried on validation pairs; `onBest` is given the one to use. */
@@ -38,14 +38,8 @@ export function tuning(app: App, decoding: () => Decoding | undefined, onBest: (
     const chosen = decoding();
     if (chosen && limit.control.reportValidity()) app.send({ type: 'tune', decoding: chosen, limit: limit.control.valueAsNumber });
   };
-  const lock = el('p', { class: 'lock', test: 'locked-tune' });
   const form = el('fieldset', { class: 'form' }, el('div', { class: 'row end' }, limit.element, actions(app, 'tune', [{ label: 'Choose the mixture', test: 'tune', run: tune }])));
-  app.store.watchAll((state) => {
-    const reason = missing(state);
-    form.disabled = reason !== undefined;
-    show(lock, reason !== undefined);
-    write(lock, reason ?? '');
-  });
+  const lock = lockFor(app, form, 'tune', missing);
 
   const bar = progressBar(app, 'tuning', 'Texts of validation pairs');
   app.store.watch((state) => state.busy === 'tune', (visible) => show(bar, visible));
@@ -54,10 +48,11 @@ export function tuning(app: App, decoding: () => Decoding | undefined, onBest: (
   const head = ['Mixture', 'Weight', 'Pairs', 'chrF'].map((title) => el('th', { scope: 'col' }, title));
   const table = el('table', { class: 'numbers scores', test: 'tuning' }, caption, el('thead', {}, el('tr', {}, ...head)), body);
   app.store.watch((state) => state.tuning, (current) => {
-    const { tried, best } = current ?? { tried: [], best: undefined };
+    const { tried, result } = current ?? { tried: [], result: undefined };
+    const best = result?.mixture;
     show(table, tried.length > 0);
     body.replaceChildren(...tried.map((one) => row(one, best)));
-    write(caption, best ? `${plural(tried.length, 'mixture')} tried: ${titleOf(best)} with weight ${best.lambdaMax.toFixed(2)} is chosen above` : 'Higher is better');
+    write(caption, best ? `${plural(tried.length, 'mixture')} tried: ${titleOf(best)} with weight ${best.lambdaMax.toFixed(2)} is chosen above${result?.stopped ? ', stopped early' : ''}` : 'Higher is better');
     if (best) onBest(best);
   });
 

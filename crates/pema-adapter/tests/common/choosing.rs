@@ -85,9 +85,7 @@ impl Kind {
             Self::ContrastLooksBack => contrast(looks_back),
         }
     }
-}
 
-impl Kind {
     /// The mixtures that it has.
     fn mixes(self) -> &'static [Mix] {
         match self {
