@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use half::f16;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::id::ContentHash;
@@ -59,15 +60,26 @@ pub fn quantise(row: &[f32], entries: &mut [i8]) -> f32 {
     scale
 }
 
+/// What the f16 form's file begins with; entries follow, little-endian.
+pub fn f16_header([v, d]: [usize; 2]) -> Vec<u8> {
+    let end = v * d * size_of::<f16>();
+    header(serde_json::json!({ HEAD_TENSOR: { "dtype": "F16", "shape": [v, d], "data_offsets": [0, end] } }))
+}
+
 /// What the int8 form's file begins with; entries and scales follow, little-endian.
 pub fn int8_header([v, d]: [usize; 2], f16: &ContentHash) -> Vec<u8> {
     let (entries, end) = (v * d, v * d + v * size_of::<f32>());
-    let json = serde_json::json!({
+    header(serde_json::json!({
         "__metadata__": { "format": INT8_FORMAT, "version": INT8_VERSION, "f16": f16 },
         HEAD_TENSOR: { "dtype": "I8", "shape": [v, d], "data_offsets": [0, entries] },
         SCALE_TENSOR: { "dtype": "F32", "shape": [v], "data_offsets": [entries, end] },
-    });
-    let mut json = json.to_string();
+    }))
+}
+
+/// A safetensors header, padded to 8 bytes as the format asks. Only with it alone can tensors that do not fit in memory be
+/// written as they come.
+fn header(description: serde_json::Value) -> Vec<u8> {
+    let mut json = description.to_string();
     while !json.len().is_multiple_of(8) {
         json.push(' ');
     }

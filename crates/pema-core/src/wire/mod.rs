@@ -1,4 +1,4 @@
-//! What crosses the wire between a tab and a service, version 1.
+//! What crosses the wire between a tab and a service, version 1; `docs/wire.md` is its reference.
 //!
 //! JSON bodies here; binary frames of the generation stream in [`frame`]; shards in
 //! [`crate::memory`]. The table of what may cross is in `docs/privacy.md`: nothing in this

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use pema_core::head::f16_header;
 
 use super::{Gguf, GgufError};
 
@@ -36,7 +37,7 @@ pub fn export_head(gguf: &Gguf, vocab: usize, hidden: usize, out: impl Write) ->
         return Err(GgufError::Content(format!("{name} is {rows} x {columns}, the model's head is {vocab} x {hidden}")));
     }
     let mut out = BufWriter::new(out);
-    out.write_all(&safetensors_header(vocab, hidden)).map_err(io)?;
+    out.write_all(&f16_header([vocab, hidden])).map_err(io)?;
     let mut file = File::open(gguf.path()).map_err(io)?;
     file.seek(SeekFrom::Start(tensor.offset)).map_err(io)?;
     let mut bytes = vec![0; ROWS_AT_ONCE * tensor.row_bytes];
@@ -56,17 +57,4 @@ pub fn export_head(gguf: &Gguf, vocab: usize, hidden: usize, out: impl Write) ->
         out.write_all(bytemuck::cast_slice(halves)).map_err(io)?;
     }
     out.flush().map_err(io)
-}
-
-/// The header of a safetensors file that holds `w_hd` alone, padded to 8 bytes as the format asks.
-fn safetensors_header(vocab: usize, hidden: usize) -> Vec<u8> {
-    let end = vocab * hidden * size_of::<f16>();
-    let json = serde_json::json!({ "w_hd": { "dtype": "F16", "shape": [vocab, hidden], "data_offsets": [0, end] } });
-    let mut json = json.to_string();
-    while !json.len().is_multiple_of(8) {
-        json.push(' ');
-    }
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.extend_from_slice(json.as_bytes());
-    header
 }
