@@ -91,7 +91,7 @@ pub enum Other {
     /// Nothing.
     Nothing,
     /// An adapter.
-    Adapter(Adapter),
+    Adapter(Box<Adapter>),
     /// Neighbours, as many as are best.
     Knn(Knn, Tuned),
 }
@@ -158,7 +158,7 @@ impl<'a> Bench<'a> {
         let (adapter, costs) = self.trained(config, memory, &key)?;
         let costs = Costs { bytes_sent: self.bytes_sent(discloses)?, ..costs };
         let scored = self.scored(&key, Some(&adapter))?;
-        Ok(Outcome { scored, other: Other::Adapter(adapter), key, settings, costs })
+        Ok(Outcome { scored, other: Other::Adapter(adapter.into()), key, settings, costs })
     }
 
     /// The external memory, or the one along the targets, for an adapter of these settings to learn from the first

@@ -5,3 +5,6 @@ mod head;
 mod methods;
 mod running;
 mod second_round;
+// Elsewhere the system's authorities are not a file that a test could name.
+#[cfg(target_os = "linux")]
+mod tls;

@@ -44,7 +44,13 @@ pub fn sample(split: &str) -> String {
 }
 
 pub fn pema(args: &[&str]) -> Result<String, String> {
-    let out = Command::new(env!("CARGO_BIN_EXE_pema")).args(args).output().unwrap();
+    pema_with(&[], args)
+}
+
+/// The program with variables of its environment.
+pub fn pema_with(variables: &[(&str, &str)], args: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pema"));
+    let out = command.envs(variables.iter().copied()).args(args).output().unwrap();
     match out.status.success() {
         true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
         false => Err(String::from_utf8_lossy(&out.stderr).into_owned()),

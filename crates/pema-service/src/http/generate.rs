@@ -26,11 +26,10 @@ const IDLE: Duration = Duration::from_secs(300);
 /// Opens the stream.
 pub(super) async fn upgrade(
     State(state): State<AppState>,
-    tenant: Tenant,
+    _: Tenant,
     headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let _: Tenant = tenant;
     state.origins.check(&headers)?;
     let socket = socket.map_err(|rejection| ApiError::NoWebSocket(rejection.body_text()))?;
     let socket = socket.protocols([GENERATE_SUBPROTOCOL]).max_message_size(MAX_MESSAGE);

@@ -1,4 +1,4 @@
-//! The wire of `docs/architecture.md` over HTTP: routes, and the layers around them.
+//! The wire of `docs/wire.md` over HTTP: routes, and the layers around them.
 
 mod auth;
 mod error;

@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use ureq::Agent;
 use ureq::http::StatusCode;
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// Why a file was not downloaded.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +43,8 @@ pub(super) fn download(url: &str, path: &Path) -> Result<(), DownloadError> {
     let have = fs::metadata(&part).map_or(0, |m| m.len());
     tracing::info!(url, have, "downloading the model");
 
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    let agent: Agent = Agent::config_builder().http_status_as_error(false).tls_config(tls).build().into();
     let mut request = agent.get(url);
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
