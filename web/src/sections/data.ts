@@ -40,7 +40,7 @@ export function mountData(root: HTMLElement, app: App): void {
   const target = selectField('Column of the targets', 'target-column', []);
   const template = labelled(
     'Prompt template',
-    el('textarea', { rows: 3, spellcheck: 'false', test: 'template' }),
+    el('textarea', { rows: 6, spellcheck: 'false', test: 'template' }),
     'What the model sees; {input} stands for the input.',
   );
   template.control.value = '{input}';
