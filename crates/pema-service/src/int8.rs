@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pema_core::head::{Int8Head, int8_header, quantise};
 use pema_core::id::{ContentHash, TokenId};
 
-use crate::engine::{Engine, EngineError, EngineInfo, Rows};
+use crate::engine::{Engine, EngineError, EngineInfo, Group, Rows};
 use crate::proof::{LogitRule, PROBES, ProofError, f16_rows, probe_tokens, products};
 
 /// By how much the loss may differ, relative to the f16 head's. Rounding moves each token's by some 0.07
@@ -82,7 +82,8 @@ impl Predictions {
         let mut all = Self { states: Vec::new(), next: Vec::new() };
         for (_, text) in PROBES {
             let tokens = probe_tokens(engine, text);
-            let rows = engine.extract(tokens.clone(), Rows::All).blocking_recv().map_err(|_| EngineError::Gone)??;
+            let rows =
+                engine.extract(Group::new(), tokens.clone(), Rows::All).blocking_recv().map_err(|_| EngineError::Gone)??;
             let rows = rows.h.chunks_exact(engine.info().hidden_size).zip(tokens.iter().skip(1));
             // A sequence's first state is like no other, and no prompt ends there.
             for (h, &next) in rows.skip(1) {

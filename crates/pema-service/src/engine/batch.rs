@@ -54,7 +54,7 @@ mod tests {
         } else {
             Owner::Prompt(PromptWork { rows: Rows::Last, done: PromptRows::default(), reply: oneshot::channel().0 })
         };
-        Sequence { pending: vec![TokenId(1); pending], length: 0, owner }
+        Sequence { pending: vec![TokenId(1); pending], owner, ..Sequence::default() }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pema_core::id::TokenId;
 use pema_core::wire::PromptStates;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Engine, EngineError, EngineInfo, Pending, PromptRows, Rows, Session, Step, argmax};
+use super::{Engine, EngineError, EngineInfo, Group, Pending, PromptRows, Rows, Session, Step, argmax};
 
 #[derive(Clone)]
 pub(crate) struct FakeEngine {
@@ -79,7 +79,7 @@ impl Engine for FakeEngine {
         text.bytes().map(|b| TokenId(u32::from(b) % self.info.vocab_size as u32)).collect()
     }
 
-    fn extract(&self, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows> {
+    fn extract(&self, _: Group, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
         let engine = self.clone();

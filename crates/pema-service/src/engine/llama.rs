@@ -12,7 +12,7 @@ use pema_core::wire::PromptStates;
 use tokio::sync::oneshot;
 
 use super::worker::{self, Command};
-use super::{Engine, EngineError, EngineInfo, Pending, PromptRows, Rows, Session, Step};
+use super::{Engine, EngineError, EngineInfo, Group, Pending, PromptRows, Rows, Session, Step};
 
 /// Layers to put on a GPU when there is one: all of any model.
 const ALL_LAYERS: u32 = 1_000_000;
@@ -116,8 +116,8 @@ impl Engine for LlamaEngine {
         tokens.into_iter().map(|LlamaToken(id)| TokenId(id as u32)).collect()
     }
 
-    fn extract(&self, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows> {
-        ask(&self.commands, |reply| Command::Extract { prompt, rows, reply })
+    fn extract(&self, group: Group, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows> {
+        ask(&self.commands, |reply| Command::Extract { group, prompt, rows, reply })
     }
 
     fn open(&self) -> Result<Box<dyn Session>, EngineError> {

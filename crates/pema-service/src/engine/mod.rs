@@ -15,6 +15,8 @@ mod llama;
 mod sequence;
 mod worker;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use half::f16;
 use pema_core::id::TokenId;
 use pema_core::wire::PromptStates;
@@ -58,6 +60,20 @@ pub enum Rows {
     All,
 }
 
+/// Prompts of one memory. Where one begins like another that a place has read, that much is not read again. How soon an
+/// answer comes tells of such beginnings, so prompts of two data owners are never of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(u64);
+
+impl Group {
+    /// One that no other prompt is of.
+    #[expect(clippy::new_without_default, reason = "two groups are never equal")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Hidden states of one prompt.
 #[derive(Clone, Debug, Default)]
 pub struct PromptRows {
@@ -93,7 +109,7 @@ pub trait Engine: Send + Sync + 'static {
     /// The model's own tokenisation, special tokens in the text recognised, none added.
     fn tokenize(&self, text: &str) -> Vec<TokenId>;
     /// Hidden states of one prompt. The caller has checked that it fits the context.
-    fn extract(&self, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows>;
+    fn extract(&self, group: Group, prompt: Vec<TokenId>, rows: Rows) -> Pending<PromptRows>;
     /// A sequence of the caller's own.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use pema_core::id::TokenId;
 use pema_core::wire::PromptStates;
 use tokio::sync::oneshot;
 
-use super::{EngineError, PromptRows, Rows, Step};
+use super::{EngineError, Group, PromptRows, Rows, Step};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 
@@ -14,8 +14,10 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
 pub(super) struct Sequence {
     /// Tokens not yet decoded, next first.
     pub pending: Vec<TokenId>,
-    /// Tokens decoded so far.
-    pub length: usize,
+    /// Tokens decoded so far. They stay after an extraction has ended, for what comes next.
+    pub decoded: Vec<TokenId>,
+    /// Of the last extraction.
+    pub group: Option<Group>,
     /// Whose sequence it is.
     pub owner: Owner,
 }
@@ -86,6 +88,12 @@ impl SessionWork {
 }
 
 impl Sequence {
+    /// How many of a prompt's first tokens it has decoded already. The last must be decoded again: its row is asked for.
+    pub(super) fn has_begun(&self, prompt: &[TokenId]) -> usize {
+        let same = self.decoded.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        same.min(prompt.len().saturating_sub(1))
+    }
+
     /// Whether its owner wants every row, and not only those after which nothing is pending.
     pub(super) fn wants_all(&self) -> bool {
         match &self.owner {
@@ -113,5 +121,18 @@ impl Sequence {
             }
             Owner::Free => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_goes_on_where_it_parts_from_what_was_decoded_and_its_last_token_is_decoded_anew() {
+        let tokens = |ids: &[u32]| ids.iter().copied().map(TokenId).collect::<Vec<_>>();
+        let place = Sequence { decoded: tokens(&[1, 2, 3, 4]), ..Sequence::default() };
+        let begun = [&[1, 2, 9][..], &[1, 2, 3, 4], &[1, 2, 3, 4, 5, 6], &[1, 2], &[9, 2], &[1], &[]];
+        assert_eq!(begun.map(|prompt| place.has_begun(&tokens(prompt))), [2, 3, 4, 1, 0, 0, 0]);
     }
 }

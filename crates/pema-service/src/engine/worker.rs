@@ -21,11 +21,11 @@ use pema_core::wire::PromptStates;
 use super::batch::{BATCH_TOKENS, Run, plan};
 use super::llama::backend;
 use super::sequence::{Next, Owner, PromptWork, Reply, Sequence, SessionWork};
-use super::{EngineError, EngineInfo, PromptRows, Rows, Step, argmax};
+use super::{EngineError, EngineInfo, Group, PromptRows, Rows, Step, argmax};
 
 /// What the handle asks of the thread.
 pub(super) enum Command {
-    Extract { prompt: Vec<TokenId>, rows: Rows, reply: Reply<PromptRows> },
+    Extract { group: Group, prompt: Vec<TokenId>, rows: Rows, reply: Reply<PromptRows> },
     Start { sequence: usize, prompt: Vec<TokenId>, states: PromptStates, reply: Reply<Step> },
     Push { sequence: usize, token: TokenId, reply: Reply<Step> },
     Close { sequence: usize },
@@ -73,7 +73,7 @@ struct Worker<'m> {
     info: EngineInfo,
     /// Places for prompts first, then places for sessions.
     sequences: Vec<Sequence>,
-    queue: VecDeque<(Vec<TokenId>, PromptWork)>,
+    queue: VecDeque<(Group, Vec<TokenId>, PromptWork)>,
     ends_generation: Vec<bool>,
 }
 
@@ -109,14 +109,14 @@ impl<'m> Worker<'m> {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Extract { prompt, rows, reply } => {
-                self.queue.push_back((prompt, PromptWork { rows, done: PromptRows::default(), reply }));
+            Command::Extract { group, prompt, rows, reply } => {
+                self.queue.push_back((group, prompt, PromptWork { rows, done: PromptRows::default(), reply }));
             }
             Command::Close { sequence } => self.release(sequence),
             Command::Start { sequence, prompt, states, reply } => {
-                self.release(sequence);
-                self.sequences[sequence].pending = prompt;
-                self.sequences[sequence].owner = Owner::Session(SessionWork::reading(states, reply));
+                // What it has decoded was its owner's: a place that is given up is emptied.
+                let is_all = states == PromptStates::All;
+                self.begin(sequence, prompt, !is_all, Owner::Session(SessionWork::reading(states, reply)));
             }
             Command::Push { sequence, token, reply } => self.push(sequence, token, reply),
         }
@@ -124,9 +124,9 @@ impl<'m> Worker<'m> {
 
     fn push(&mut self, sequence: usize, token: TokenId, reply: Reply<Step>) {
         let place = &mut self.sequences[sequence];
-        let refused = if place.length + place.pending.len() == 0 {
+        let refused = if place.decoded.len() + place.pending.len() == 0 {
             Some(EngineError::NotStarted)
-        } else if place.length + place.pending.len() >= self.info.context_length {
+        } else if place.decoded.len() + place.pending.len() >= self.info.context_length {
             Some(EngineError::ContextFull(self.info.context_length))
         } else {
             None
@@ -149,13 +149,33 @@ impl<'m> Worker<'m> {
             if !matches!(self.sequences[sequence].owner, Owner::Free) {
                 continue;
             }
-            while let Some((prompt, work)) = self.queue.pop_front() {
+            while let Some((group, prompt, work)) = self.queue.pop_front() {
                 if !work.reply.is_closed() {
-                    self.sequences[sequence] = Sequence { pending: prompt, length: 0, owner: Owner::Prompt(work) };
+                    let may_go_on = self.sequences[sequence].group == Some(group) && work.rows != Rows::All;
+                    self.begin(sequence, prompt, may_go_on, Owner::Prompt(work));
+                    self.sequences[sequence].group = Some(group);
                     break;
                 }
             }
         }
+    }
+
+    /// Gives a place a prompt to read. With `may_go_on`, what the place has decoded of it is not decoded again.
+    fn begin(&mut self, sequence: usize, mut prompt: Vec<TokenId>, may_go_on: bool, owner: Owner) {
+        let mut begun = if may_go_on { self.sequences[sequence].has_begun(&prompt) } else { 0 };
+        if begun == 0 || !self.cut(sequence, begun) {
+            self.release(sequence);
+            begun = 0;
+        }
+        let place = &mut self.sequences[sequence];
+        place.decoded.truncate(begun);
+        place.pending = prompt.split_off(begun);
+        place.owner = owner;
+    }
+
+    /// Forgets all but a place's first tokens; false where the model's memory cannot be cut, as that of recurrent models.
+    fn cut(&mut self, sequence: usize, length: usize) -> bool {
+        matches!(self.context.clear_kv_cache_seq(Some(sequence as u32), Some(length as u32), None), Ok(true))
     }
 
     /// Empties a place.
@@ -172,7 +192,7 @@ impl<'m> Worker<'m> {
         for run in runs {
             let place = &self.sequences[run.sequence];
             for (i, token) in place.pending[..run.tokens].iter().enumerate() {
-                let position = (place.length + i) as i32;
+                let position = (place.decoded.len() + i) as i32;
                 batch
                     // Embedding contexts output every token, whatever is asked for here.
                     .add(LlamaToken(token.0 as i32), position, &[run.sequence as i32], true)
@@ -183,8 +203,7 @@ impl<'m> Worker<'m> {
         let mut row = 0;
         for run in runs {
             let place = &mut self.sequences[run.sequence];
-            place.pending.drain(..run.tokens);
-            place.length += run.tokens;
+            place.decoded.extend(place.pending.drain(..run.tokens));
             let caught_up = place.pending.is_empty();
             for i in 1..=run.tokens {
                 self.take_row(run.sequence, row, caught_up && i == run.tokens)?;
@@ -209,9 +228,7 @@ impl<'m> Worker<'m> {
                     Next::Wait => {}
                     Next::Push(token) => place.pending.push(token),
                     Next::Finished => {
-                        let owner = std::mem::take(&mut place.owner);
-                        self.release(sequence);
-                        if let Owner::Prompt(work) = owner {
+                        if let Owner::Prompt(work) = std::mem::take(&mut place.owner) {
                             let _ = work.reply.send(Ok(work.done));
                         }
                     }

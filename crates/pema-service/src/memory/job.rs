@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::MemoryStore;
 use super::plan::plan;
-use crate::engine::{Engine, EngineError, Pending, PromptRows, Rows};
+use crate::engine::{Engine, EngineError, Group, Pending, PromptRows, Rows};
 use crate::observe;
 
 /// How long a service that is told to stop works on the current shard before it leaves it to the
@@ -90,9 +90,9 @@ impl Job {
         // Twice as many prompts are asked for as run at once, so that no place in the engine
         // waits for us; across shards, so that their ends do not drain it.
         let ahead = 2 * self.context.engine.info().parallel;
-        let (engine, kind) = (Arc::clone(&self.context.engine), self.request.kind);
+        let (engine, group, kind) = (Arc::clone(&self.context.engine), Group::new(), self.request.kind);
         let prompts = std::mem::take(&mut self.request.prompts).into_iter().skip(first);
-        let answers = futures::stream::iter(prompts).map(move |prompt| ask(&*engine, kind, prompt));
+        let answers = futures::stream::iter(prompts).map(move |prompt| ask(&*engine, group, kind, prompt));
         let mut answers = std::pin::pin!(answers.buffered(ahead));
         let stop = self.context.stop.clone();
         let mut deadline = std::pin::pin!(async {
@@ -150,13 +150,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     done.map_err(|error| Interrupted::Failed(format!("the service's storage failed: {error}")))
 }
 
-fn ask(engine: &dyn Engine, kind: MemoryKind, prompt: PromptSpec) -> Pending<PromptRows> {
+fn ask(engine: &dyn Engine, group: Group, kind: MemoryKind, prompt: PromptSpec) -> Pending<PromptRows> {
     let rows = match kind {
         MemoryKind::Steps => Rows::Steps(prompt.steps as usize),
         MemoryKind::Prompt => Rows::Last,
         MemoryKind::PromptAll => Rows::All,
     };
-    engine.extract(prompt.tokens, rows)
+    engine.extract(group, prompt.tokens, rows)
 }
 
 fn empty_shard(hidden_size: usize) -> Shard {

@@ -124,6 +124,28 @@ fn extraction_and_generation_agree_with_each_other_and_with_the_head() {
 }
 
 #[test]
+fn prompts_that_begin_alike_give_what_they_give_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(&config(dir.path()));
+    let tokenizer = Tokenizer::from_bytes(service.get("/v1/tokenizer.json", &[]).0.body()).unwrap();
+    let read = |text: &str| tokens(tokenizer.encode_fast(text, false).unwrap().get_ids());
+    // More than run side by side. One is another's beginning, one is twice there.
+    let inputs =
+        ["gonna be late", "gonna be late, sry", "cant come", "gonna be late", "who broke the printer??", "thx a lot", "thx"];
+    let prompts: Vec<_> = inputs.iter().map(|input| read(&format!("Make this polite and formal: {input}"))).collect();
+    let specs =
+        |prompts: &[Vec<TokenId>], steps| prompts.iter().map(|tokens| PromptSpec { tokens: tokens.clone(), steps }).collect();
+    for (kind, steps, rows) in [(MemoryKind::Prompt, 0, 1), (MemoryKind::Steps, 16, 16)] {
+        let together = shard(&service, &service.memory(kind, specs(&prompts, steps)));
+        for (i, prompt) in prompts.iter().enumerate() {
+            let alone = shard(&service, &service.memory(kind, specs(std::slice::from_ref(prompt), steps)));
+            assert_eq!(alone.token, together.token[rows * i..rows * (i + 1)], "{kind:?}, {}", inputs[i]);
+            (0..rows).for_each(|t| assert!(cosine(alone.row(t), together.row(rows * i + t)) > 0.999, "{kind:?}, {}", inputs[i]));
+        }
+    }
+}
+
+#[test]
 fn all_the_prompts_states_are_those_of_its_prefixes_in_a_memory_and_in_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::start(&config(dir.path()));
