@@ -5,7 +5,7 @@ import type { Locator, Page } from '@playwright/test';
 
 import type { Contexts, HeadForm, Phase, TrainSettings } from '../../web/src/protocol';
 
-export type Preset = 'quick' | 'context' | 'paper';
+export type Preset = 'quick' | 'context' | 'residual' | 'paper';
 export type Device = 'auto' | 'webgpu' | 'cpu';
 export type Schedule = 'linear' | 'quadratic' | 'constant' | 'learned';
 export type Section = 'open' | 'connect' | 'data' | 'memory' | 'train' | 'generate' | 'tune' | 'evaluate' | 'regenerate' | 'adapters';

@@ -29,6 +29,7 @@ const context: Omit<TrainSettings, 'name'> = {
   copy: true,
   attend: true,
   contrast: true,
+  residual: false,
   shortVocabulary: true,
   pairing: 'prompt',
   gate: false,
@@ -48,6 +49,13 @@ export const PRESETS: readonly Preset[] = [
     title: 'PEMA + local context',
     note: 'For some hundreds or thousands of pairs. The adapter sees the prompt’s context and the text so far, and may copy from the prompt; with contexts of every step it first learns how the model writes, so that in generation what your targets change may count alone.',
     settings: context,
+    leastSteps: 600,
+  },
+  {
+    id: 'residual',
+    title: 'PEMA + residual',
+    note: 'For a way of writing. The adapter changes what the model itself would write next, and learns how where the model’s own words said what your targets say. Needs contexts of every step.',
+    settings: { ...context, contrast: false, residual: true, pairing: 'alignment' },
     leastSteps: 600,
   },
   {

@@ -10,7 +10,6 @@ use crate::copying::CopyContext;
 use crate::encoder::Encoder;
 use crate::head::Head;
 use crate::local_context::with_prefix;
-use crate::product::product;
 use crate::recall::RecallContext;
 use crate::tensor_file::{ReadError, read_f32};
 use crate::train::{Extra, Weights};
@@ -47,12 +46,13 @@ impl Adapted {
         // Uploads, which go before all work.
         let recall = config.recall.then(|| RecallContext::new(head, &steps.iter().map(|(_, text)| *text).collect::<Vec<_>>()));
         let copying = config.copy.then(|| CopyContext::new(head, steps));
-        let h_seen = with_prefix(h, head, config.prefix, |step| steps[step].1);
+        let h_seen = with_prefix(h.clone(), head, config.prefix, |step| steps[step].1);
+        let encoder = Encoder::of(config);
         let side = |weights: &Weights| {
-            let z = Encoder::of(config).z(weights, h_seen.clone(), recall.as_ref(), attend.as_ref());
+            let z = encoder.z(weights, h_seen.clone(), recall.as_ref(), attend.as_ref());
             let copying = copying.as_ref().zip(weights.extras.get(&Extra::Copy));
             let copying = copying.map(|(context, matrix)| context.log_weights(matrix, z.clone()));
-            Side { h_pd: product(z.clone(), weights.b.clone()), z, copying }
+            Side { h_pd: encoder.h_pd(z.clone(), weights.b.clone(), h.clone()), z, copying }
         };
         Self { after: side(&adapter.weights), before: adapter.before.as_ref().filter(|_| contrasts).map(side) }
     }

@@ -7,7 +7,6 @@ use pema_core::schedule::log_softmax;
 use crate::config::AdapterConfig;
 use crate::encoder::Encoder;
 use crate::gate::Gate;
-use crate::product::product;
 use crate::train::Weights;
 use crate::vocabulary::Kept;
 
@@ -19,7 +18,7 @@ pub struct Adapter {
     /// The weights before they learned targets, if it has contrast.
     pub(crate) before: Option<Weights>,
     pub(crate) b_rct: Option<Tensor<2>>,
-    /// What its softmax is over, unless that is every token.
+    /// What its softmax was over in training, unless that was every token.
     pub(crate) kept: Option<Kept>,
     /// What may say its weight, if it was trained and training was not stopped before.
     pub(crate) gate: Option<Gate>,
@@ -38,15 +37,16 @@ pub struct AdapterOrigin {
 }
 
 impl Adapter {
-    /// `h_pd = s h A B_pd`: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits), of an
+    /// `h_pd = s h A B_pd`, or `h + s h A B_pd` of a residual one: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits), of an
     /// adapter that looks back at nothing. [`Mixer`](crate::Mixer) serves every adapter.
     ///
     /// # Panics
     ///
     /// If `h` is of another width than `A`.
     pub fn h_pd(&self, h: Tensor<2>) -> Tensor<2> {
-        let z = Encoder::of(&self.origin.config).z(&self.weights, h, None, None);
-        product(z, self.weights.b.clone())
+        let encoder = Encoder::of(&self.origin.config);
+        let z = encoder.z(&self.weights, h.clone(), None, None);
+        encoder.h_pd(z, self.weights.b.clone(), h)
     }
 
     /// `B_rct [r, d]` of phase 1, which inference does not need; absent if `kappa` was 0.
@@ -81,9 +81,15 @@ impl Adapter {
         of_both.flat_map(Weights::named).map(|(_, matrix)| matrix.shape().num_elements()).sum::<usize>() + of_gate
     }
 
+    /// What it predicts, unless that is every token. A residual adapter that has learned over few tokens knows of the others
+    /// what the PLM does.
+    pub(crate) fn vocabulary(&self) -> Option<&Kept> {
+        self.kept.as_ref().filter(|_| !self.origin.config.residual)
+    }
+
     /// `log softmax` of logits `[v]` over the adapter's vocabulary.
     pub(crate) fn log_softmax(&self, mut logits: Vec<f32>) -> Vec<f32> {
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = self.vocabulary() {
             kept.restrict(&mut logits);
         }
         log_softmax(&logits)

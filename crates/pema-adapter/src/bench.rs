@@ -20,7 +20,7 @@ use crate::train::{Batch, Objective, ObjectiveError, Weights};
 const LEARNING_RATE: f64 = 1e-3;
 
 /// The paper's `z`.
-const PAPER: Encoder = Encoder { scale: 1.0, activation: Activation::Linear };
+const PAPER: Encoder = Encoder { scale: 1.0, activation: Activation::Linear, residual: false };
 
 /// The step's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -57,6 +57,9 @@ pub struct AdapterConfig {
     /// Whether the adapter first learns the PLM's own words, and then counts as far as learning the targets has
     /// changed it. Needs [`Contexts::Steps`] and `kappa` 0. Default false, as the paper.
     pub contrast: bool,
+    /// Whether the adapter changes the PLM's own prediction: `h` is added to `z B_pd`. Needs a context of every step.
+    /// Default false, as the paper.
+    pub residual: bool,
     /// Which of the contexts each target token is learned from. Default position, as the paper.
     pub pairing: Pairing,
     /// Whether validation pairs then teach a gate that says the adapter's weight at each token. Default
@@ -87,6 +90,7 @@ impl Default for AdapterConfig {
             copy: false,
             attend: false,
             contrast: false,
+            residual: false,
             vocabulary: Vocabulary::Full,
             contexts: Contexts::Steps,
             pairing: Pairing::Position,
@@ -153,6 +157,9 @@ impl AdapterConfig {
         if self.gate && self.given() != Contexts::Steps {
             return Err(ConfigError::NothingToWeigh);
         }
+        if self.residual && self.given() != Contexts::Steps {
+            return Err(ConfigError::NothingToChange);
+        }
         if self.contrast && self.contexts != Contexts::Steps {
             return Err(ConfigError::NothingToImitate);
         }
@@ -197,6 +204,12 @@ pub enum ConfigError {
          gate out, or extract a memory of steps and pair tokens by position or alignment"
     )]
     NothingToWeigh,
+    /// A change to predictions that there are at first tokens alone.
+    #[error(
+        "residual needs a context of every step, which the adapter changes: extract a memory of steps and pair tokens by \
+         alignment or position, or leave residual out"
+    )]
+    NothingToChange,
     /// Imitation of words that the memory does not hold.
     #[error("contrast needs contexts of steps, which follow the model's own words: leave it out, or extract a memory of steps")]
     NothingToImitate,

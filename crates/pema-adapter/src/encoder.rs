@@ -27,12 +27,14 @@ pub struct Encoder {
     pub scale: f64,
     /// `act`.
     pub activation: Activation,
+    /// Whether `h` is added to what `z` becomes.
+    pub residual: bool,
 }
 
 impl Encoder {
     /// The encoder of these settings.
     pub(crate) fn of(config: &AdapterConfig) -> Self {
-        Self { scale: config.scale(), activation: config.activation }
+        Self { scale: config.scale(), activation: config.activation, residual: config.residual }
     }
 
     /// `z [n, r]` of `h_seen [n, (prefix + 1) d]`, and of what may be looked back at: the text so far
@@ -55,5 +57,11 @@ impl Encoder {
             Activation::Linear => z,
             Activation::Silu => silu(z),
         }
+    }
+
+    /// What the head is to read of `h [n, d]`: `h_pd = z B_pd`, or `h + z B_pd`.
+    pub(crate) fn h_pd(self, z: Tensor<2>, b: Tensor<2>, h: Tensor<2>) -> Tensor<2> {
+        let h_pd = product(z, b);
+        if self.residual { h_pd + h } else { h_pd }
     }
 }

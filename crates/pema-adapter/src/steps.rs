@@ -150,7 +150,7 @@ impl<'a> Steps<'a> {
                 mix,
                 choice,
                 ruled_out,
-                vocabulary: adapter.and_then(|adapter| adapter.kept.as_ref()).map_or(&[], Kept::tokens),
+                vocabulary: adapter.and_then(Adapter::vocabulary).map_or(&[], Kept::tokens),
                 copies: if copies { self.prompt } else { &[] },
             });
             let (rows, adapted) = self.rows();

@@ -171,7 +171,7 @@ fn losses_are_weighted_in_training_and_not_in_validation() {
 #[test]
 fn a_row_without_weight_gives_no_loss_and_no_gradient() {
     let (r, kappa) = (4, 0.3);
-    let encoder = Encoder { scale: 1.0, activation: Activation::Linear };
+    let encoder = Encoder { scale: 1.0, activation: Activation::Linear, residual: false };
     let objective = Objective::Prediction { encoder, kappa, b_rct: Some(tensor(&noise(r * D, 0.5, 1), [r, D])), head: head() };
     let weights = Weights::new(tensor(&noise(D * r, 0.5, 2), [D, r]), tensor(&noise(r * D, 0.5, 3), [r, D]));
     let h = noise(2 * D, 1.0, 4);

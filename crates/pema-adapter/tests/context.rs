@@ -160,7 +160,7 @@ fn the_head_learns_where_copying_explains_everything() {
     let y = [TokenId(3), TokenId(5)];
     let prompts = y.map(|y| [y; 3]);
     let rows: Vec<_> = prompts.iter().map(|prompt| (&prompt[..], &[TokenId(9)][..])).collect();
-    let encoder = Encoder { scale: 1.0, activation: Activation::Silu };
+    let encoder = Encoder { scale: 1.0, activation: Activation::Silu, residual: false };
     let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head: head.clone() };
     let plain = Batch::new(tensor(&noise(n * D, 1.0, 1), [n, D]), y.to_vec());
     let copying = Batch { copy: Some(CopyBatch::new(&head, &rows, &y)), ..plain.clone() };
@@ -185,7 +185,7 @@ fn gradients_of_recall_agree_with_finite_differences() {
     let texts = [tokens(&[9, 8, 3]), tokens(&[]), tokens(&[5, 4, 2, 5, 1])];
     let recall = Some(RecallContext::new(&head, &texts.each_ref().map(|text| text.as_slice())));
     let batch = Batch { recall, ..Batch::new(tensor(&noise(n * D, 1.0, 1), [n, D]), tokens(&[1, 2, 3])) };
-    let encoder = Encoder { scale: 1.0, activation: Activation::Silu };
+    let encoder = Encoder { scale: 1.0, activation: Activation::Silu, residual: false };
     let objective = Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head };
 
     let shapes = [[D, r], [r, D], [2 * D + r + 2, r]];

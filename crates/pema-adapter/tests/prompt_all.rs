@@ -188,7 +188,7 @@ fn batch(h: &[f32], lengths: &[usize], states: &[f32], prompt_of: &[usize]) -> B
 }
 
 fn objective() -> Objective {
-    let encoder = Encoder { scale: 1.0, activation: Activation::Silu };
+    let encoder = Encoder { scale: 1.0, activation: Activation::Silu, residual: false };
     Objective::Prediction { encoder, kappa: 0.0, b_rct: None, head: head(V, D, 1.0, None) }
 }
 

@@ -153,6 +153,7 @@ fn config(settings: &TrainSettings) -> AdapterConfig {
         copy: settings.copy,
         attend: settings.attend,
         contrast: settings.contrast,
+        residual: settings.residual,
         vocabulary: if settings.short_vocabulary { Vocabulary::Met { top_k: LIKELIEST_KEPT } } else { Vocabulary::Full },
         pairing: settings.pairing.into(),
         gate: settings.gate,

@@ -3,7 +3,7 @@ import { DEFAULT_PRESET, PRESETS, settingsFor } from '../presets';
 import type { Contexts, MemorySummary, Pairing, TrainSettings } from '../protocol';
 import { checkField, choiceField, numberField, selectField, textField } from './fields';
 
-type Flag = 'lrDecay' | 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'shortVocabulary' | 'gate';
+type Flag = 'lrDecay' | 'silu' | 'recall' | 'copy' | 'attend' | 'contrast' | 'residual' | 'shortVocabulary' | 'gate';
 type Numeric = Exclude<keyof TrainSettings, 'name' | 'pairing' | Flag>;
 
 interface Field {
@@ -38,6 +38,7 @@ const FLAGS: readonly { key: Flag; label: string; hint: string }[] = [
   { key: 'copy', label: 'Copying', hint: 'The adapter may copy words of the prompt' },
   { key: 'attend', label: 'Attention over the prompt', hint: 'Needs a memory with contexts of all the prompt’s tokens' },
   { key: 'contrast', label: 'Contrast', hint: 'The adapter first learns the model’s own words, so that what your targets change can be told from the rest: a third mixture in generation, for a way of writing. Needs contexts of every step, and kappa 0' },
+  { key: 'residual', label: 'Residual', hint: 'The adapter changes what the model itself would write next. Needs contexts of every step, and tokens learned from others than the prompt’s' },
   { key: 'shortVocabulary', label: 'Short vocabulary', hint: 'Of your targets and what the model finds likeliest: faster' },
   { key: 'gate', label: 'Gate', hint: 'Validation pairs then teach when to trust the adapter: for the learned weight. Needs contexts of every step, and tokens learned from others than the prompt’s' },
 ];
@@ -49,7 +50,7 @@ const PAIRINGS: readonly { value: Pairing; title: string }[] = [
 ];
 
 /** The contexts without which a flag means nothing. */
-const NEEDED: Partial<Record<Flag, Contexts>> = { attend: 'prompt-all', contrast: 'steps', gate: 'steps' };
+const NEEDED: Partial<Record<Flag, Contexts>> = { attend: 'prompt-all', contrast: 'steps', residual: 'steps', gate: 'steps' };
 
 interface SettingsForm {
   readonly element: HTMLElement;
@@ -131,6 +132,7 @@ export function settingsForm(): SettingsForm {
       copy: chosen('copy'),
       attend: chosen('attend'),
       contrast: chosen('contrast'),
+      residual: chosen('residual'),
       shortVocabulary: chosen('shortVocabulary'),
       gate: chosen('gate'),
       pairing: pairing.control.disabled ? 'position' : (PAIRINGS.find(({ value }) => value === pairing.control.value)?.value ?? 'position'),

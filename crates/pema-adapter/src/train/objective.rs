@@ -158,7 +158,7 @@ impl Objective {
             }
             Self::Prediction { encoder, kappa, b_rct, head } => {
                 let z = encoder.z(weights, batch.h_seen.clone(), batch.recall.as_ref(), batch.attend.as_ref()); // [n, r]
-                let h_pd = product(z.clone(), b); // [n, d]
+                let h_pd = encoder.h_pd(z.clone(), b, batch.h.clone()); // [n, d]
                 let of_head = frozen_head_cross_entropy(h_pd, head, &batch.y).await?; // [n, 1]
                 let (losses, l_head) = match (&batch.copy, weights.extras.get(&Extra::Copy)) {
                     (Some(copying), Some(matrix)) => {

@@ -15,13 +15,14 @@ const SHORT: usize = 31;
 const LONG: usize = 1000;
 
 /// What has contrast takes the kernels of the others and one more: one vocabulary each will do.
-const CASES: [(usize, Kind); 6] = [
+const CASES: [(usize, Kind); 7] = [
     (SHORT, Kind::Paper),
     (LONG, Kind::Paper),
     (SHORT, Kind::LooksBack),
     (LONG, Kind::LooksBack),
     (SHORT, Kind::Contrast),
     (LONG, Kind::ContrastLooksBack),
+    (SHORT, Kind::Residual),
 ];
 
 const D: usize = 16;
@@ -69,6 +70,8 @@ pub enum Kind {
     Contrast,
     /// With all that there is to look back at in contexts of steps, and a small vocabulary.
     ContrastLooksBack,
+    /// A change to the PLM's own predictions, learned over a small vocabulary.
+    Residual,
 }
 
 impl Kind {
@@ -83,13 +86,14 @@ impl Kind {
             Self::LooksBack => AdapterConfig { contexts: Contexts::PromptAll, attend: true, ..looks_back },
             Self::Contrast => contrast(paper),
             Self::ContrastLooksBack => contrast(looks_back),
+            Self::Residual => AdapterConfig { residual: true, kappa: 0.0, lr: 3e-2, ..looks_back },
         }
     }
 
     /// The mixtures that it has.
     fn mixes(self) -> &'static [Mix] {
         match self {
-            Self::Paper | Self::LooksBack => &MIXES[..4],
+            Self::Paper | Self::LooksBack | Self::Residual => &MIXES[..4],
             Self::Contrast | Self::ContrastLooksBack => &MIXES,
         }
     }

@@ -257,7 +257,7 @@ impl Golden {
         };
         let (n, d, r) = (self.size("n"), self.size("d"), self.size("r"));
         let objective = Objective::Prediction {
-            encoder: Encoder { scale: self.config().scale(), activation: Activation::Linear },
+            encoder: Encoder { scale: self.config().scale(), activation: Activation::Linear, residual: false },
             kappa: self.config().kappa,
             b_rct: adapter.b_rct().cloned(),
             head: self.head(device),

@@ -46,7 +46,7 @@ pub enum Way {
 pub const PEMA: &str = "pema";
 
 /// Adapters that keep targets: name, title, settings beyond the shared ones. The paper's has none.
-const ADAPTERS: [(&str, &str, &str); 9] = [
+const ADAPTERS: [(&str, &str, &str); 10] = [
     (PEMA, "PEMA", "{}"),
     ("pema-kappa-0", "PEMA, kappa 0", r#"{"kappa": 0}"#),
     ("window", "PEMA + last tokens", r#"{"kappa": 0, "prefix": 3, "activation": "silu"}"#),
@@ -61,6 +61,11 @@ const ADAPTERS: [(&str, &str, &str); 9] = [
         "contrast",
         "PEMA + local context, vocabulary met, contrast",
         r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "pairing": "prompt", "contrast": true}"#,
+    ),
+    (
+        "residual",
+        "PEMA + local context, vocabulary met, residual",
+        r#"{"kappa": 0, "prefix": 3, "activation": "silu", "copy": true, "recall": true, "vocabulary": {"met": {"top_k": 8}}, "pairing": "alignment", "residual": true}"#,
     ),
     (
         "gated",
@@ -149,6 +154,9 @@ impl Method {
             }
             () if lacks("contrast", Contexts::Steps) => {
                 "contrast imitates what follows contexts of steps: extract a memory of these"
+            }
+            () if lacks("residual", Contexts::Steps) => {
+                "it changes what the PLM predicts after each of its words: extract a memory of steps"
             }
             () if lacks("gate", Contexts::Steps) => "a gate learns from contexts of steps: extract a memory of these",
             () => return None,
@@ -243,15 +251,28 @@ mod tests {
         let (of_steps, why) = misfits(Contexts::Steps);
         assert_eq!(of_steps, ["attend", "mine"]);
         assert!(why.iter().all(|why| why.contains("--contexts prompt-all")), "{why:?}");
-        assert_eq!(misfits(Contexts::Prompt).0, ["contrast", "gated", "attend", "mine"]);
-        assert_eq!(misfits(Contexts::PromptAll).0, ["contrast", "gated"]);
+        assert_eq!(misfits(Contexts::Prompt).0, ["contrast", "residual", "gated", "attend", "mine"]);
+        assert_eq!(misfits(Contexts::PromptAll).0, ["contrast", "residual", "gated"]);
     }
 
     #[test]
     fn targets_are_disclosed_by_name_only() {
         assert_eq!(
             names(&Method::chosen(&[], &[]).unwrap()),
-            ["plm", "knn", "pema", "pema-kappa-0", "window", "copy", "context", "short", "contrast", "gated", "attend"]
+            [
+                "plm",
+                "knn",
+                "pema",
+                "pema-kappa-0",
+                "window",
+                "copy",
+                "context",
+                "short",
+                "contrast",
+                "residual",
+                "gated",
+                "attend"
+            ]
         );
         assert_eq!(names(&Method::chosen(&[DISCLOSED.to_owned()], &[]).unwrap()), [DISCLOSED]);
         assert!(Method::chosen(&["penna".to_owned()], &[]).is_err());

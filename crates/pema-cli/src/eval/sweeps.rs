@@ -11,7 +11,7 @@ use super::{
     bench::{Bench, Job},
     bootstrap::interval,
     command::Command,
-    likelihood::{CONSTANT, choose, likelihoods},
+    likelihood::{choose, likelihoods},
     methods::{DISCLOSED, Method, Way, config},
     report::{Curve, Point},
 };
@@ -149,13 +149,13 @@ impl Sweep {
         self.cells.iter().map(|cell| &cell.job)
     }
 
-    /// Test perplexity along the axis, with constant weights chosen on validation references.
+    /// Test perplexity along the axis, of the mixture that is best on validation references.
     pub fn curve(&self, bench: &Bench<'_>, seed: u64, command: &Command) -> Result<Curve> {
         let mut points = Vec::with_capacity(self.cells.len());
         for Cell { x, options, job } in &self.cells {
             let outcome = bench.run(job)?;
             let [on_validation, on_test] = &outcome.scored;
-            let choice = choose(on_validation, &[CONSTANT])?;
+            let choice = choose(on_validation, &job.method.forms())?;
             points.push(Point {
                 x: *x,
                 mixture: choice.mixture,

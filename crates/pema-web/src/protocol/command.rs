@@ -204,6 +204,9 @@ pub struct TrainSettings {
     /// Whether the adapter first learns the model's own words, and counts as far as the targets then change it,
     /// which needs contexts of every step; false is the paper's method.
     pub contrast: bool,
+    /// Whether the adapter changes the model's own prediction, which needs contexts of every step; false is the
+    /// paper's method.
+    pub residual: bool,
     /// Whether the softmax is over the tokens that the memory meets alone; false is the paper's method.
     pub short_vocabulary: bool,
     /// Which contexts target tokens are learned from; position is the paper's method.

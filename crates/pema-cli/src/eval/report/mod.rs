@@ -66,7 +66,7 @@ pub struct Report {
     pub curves: Vec<Curve>,
 }
 
-/// Test perplexity along a sweep, with constant weights chosen on validation pairs.
+/// Test perplexity along a sweep, of the mixtures that are best on validation pairs.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Curve {
     /// What is varied.

@@ -122,7 +122,7 @@ fn sweeps(report: &Report) -> Option<Table> {
         let seconds = costs.training_seconds.map_or(NONE.to_owned(), |seconds| format!("{seconds:.1}"));
         let cells = vec![
             format!("{}, {} {x}", curve.title, curve.quantity),
-            mixture.lambda_max.to_string(),
+            format!("{} {}", mixture.form, mixture.lambda_max),
             format!("{:.2}", perplexity.value),
             range(*perplexity),
             costs.parameters.to_string(),
@@ -134,9 +134,9 @@ fn sweeps(report: &Report) -> Option<Table> {
         report.curves.iter().flat_map(|curve| curve.points.iter().map(move |point| line(curve, point))).collect();
     (!lines.is_empty()).then_some(Table {
         title: "Sweeps",
-        note: "Constant weights, chosen on validation pairs. `memory` counts training pairs; `rank` keeps alpha / rank."
+        note: "Of the mixture that is best on validation pairs. `memory` counts training pairs; `rank` keeps alpha / rank."
             .to_owned(),
-        header: vec!["Method", "Weight", "Test perplexity", "95% interval", "Trained parameters", "Training, s"],
+        header: vec!["Method", "Mixture", "Test perplexity", "95% interval", "Trained parameters", "Training, s"],
         lines,
     })
 }
