@@ -59,3 +59,17 @@ test('where the model is asked once there is no mixture to choose', async ({ ope
   const refused = await failureOf(pema.tune({ maxTokens: 3, limit: PAIRS, consult: 0 }));
   expect(refused).toMatchObject({ section: 'tune', kind: 'not-yet' });
 });
+
+test('a residual adapter learns, and writes with the model', async ({ openTab, service, folder }) => {
+  const pema = await openTab(service);
+  await pema.connect(service.url);
+  await pema.loadFiles(sampleFiles(folder, { train: 8, dev: 2, test: 2 }), { template: TEMPLATE });
+  await pema.downloadMemory();
+  const { losses } = await pema.train({ name: 'change', rank: 4, jointEpochs: 8 }, 'residual');
+  const [first = Number.NaN, last = Number.NaN] = [losses.joint.at(0), losses.joint.at(-1)];
+  expect(last).toBeLessThan(first);
+  const written = await pema.generate('gotta run, ttyl', { maxTokens: 4, mixing: 'geometric', lambdaMax: 0.5 });
+  expect(written.lambdas).toEqual(written.lambdas.map(() => 0.5));
+  expect(written.mixture).not.toBe('');
+  await expect(pema.at('mixing-contrast')).toBeDisabled();
+});
