@@ -10,7 +10,7 @@ use crate::gate::Gate;
 use crate::train::Weights;
 use crate::vocabulary::Kept;
 
-/// A trained adapter on a device: `h_pd = z B_pd`. Cheap to clone.
+/// A trained adapter on a device: `h_pd = z B_pd`, or `h + z B_pd`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     /// Phase 2's: `A`, `B_pd`, and what the settings have beside these.
@@ -37,8 +37,9 @@ pub struct AdapterOrigin {
 }
 
 impl Adapter {
-    /// `h_pd = s h A B_pd`, or `h + s h A B_pd` of a residual one: `[n, d] -> [n, d]`, for [`Head::logits`](crate::Head::logits), of an
-    /// adapter that looks back at nothing. [`Mixer`](crate::Mixer) serves every adapter.
+    /// `h_pd = s h A B_pd`, or `h + s h A B_pd` of a residual one: `[n, d] -> [n, d]`, for
+    /// [`Head::logits`](crate::Head::logits), of an adapter that looks back at nothing. [`Mixer`](crate::Mixer) serves
+    /// every adapter.
     ///
     /// # Panics
     ///
@@ -81,8 +82,8 @@ impl Adapter {
         of_both.flat_map(Weights::named).map(|(_, matrix)| matrix.shape().num_elements()).sum::<usize>() + of_gate
     }
 
-    /// What it predicts, unless that is every token. A residual adapter that has learned over few tokens knows of the others
-    /// what the PLM does.
+    /// What it predicts, unless that is every token. A residual adapter that has learned over few tokens knows of the
+    /// others what the PLM does.
     pub(crate) fn vocabulary(&self) -> Option<&Kept> {
         self.kept.as_ref().filter(|_| !self.origin.config.residual)
     }
